@@ -10,10 +10,14 @@
  * caller's buffer.  A "version" parameter is 4 or 5 everywhere.
  *
  * Reading order:
- *   ngx_push_mqtt_read.c    cursor, frame, UTF-8, topics
- *   ngx_push_mqtt_props.c   the table of properties
- *   ngx_push_mqtt_parse.c   one function for each packet a server receives
- *   ngx_push_mqtt_write.c   one function for each packet a server sends
+ *   ngx_push_mqtt_codes.h       packet types, reason codes, property ids
+ *   ngx_push_mqtt_read.c        cursor, frame, UTF-8, topics
+ *   ngx_push_mqtt_reason.c      reason codes
+ *   ngx_push_mqtt_props.c       the table of properties, and writing them
+ *   ngx_push_mqtt_props_read.c  reading them
+ *   ngx_push_mqtt_connect.c     CONNECT
+ *   ngx_push_mqtt_parse.c       the other packets that a server receives
+ *   ngx_push_mqtt_write.c       the packets that a server sends
  */
 
 
@@ -23,6 +27,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "ngx_push_mqtt_codes.h"
 
 
 /* the values are nginx's own, so that they pass through its code unchanged */
@@ -39,105 +45,6 @@
 
 #define NGX_PUSH_MQTT_VARINT_MAX  268435455u
 #define NGX_PUSH_MQTT_PACKET_MAX  (NGX_PUSH_MQTT_VARINT_MAX + 5)
-
-
-typedef enum {
-    NGX_PUSH_MQTT_CONNECT = 1,
-    NGX_PUSH_MQTT_CONNACK,
-    NGX_PUSH_MQTT_PUBLISH,
-    NGX_PUSH_MQTT_PUBACK,
-    NGX_PUSH_MQTT_PUBREC,
-    NGX_PUSH_MQTT_PUBREL,
-    NGX_PUSH_MQTT_PUBCOMP,
-    NGX_PUSH_MQTT_SUBSCRIBE,
-    NGX_PUSH_MQTT_SUBACK,
-    NGX_PUSH_MQTT_UNSUBSCRIBE,
-    NGX_PUSH_MQTT_UNSUBACK,
-    NGX_PUSH_MQTT_PINGREQ,
-    NGX_PUSH_MQTT_PINGRESP,
-    NGX_PUSH_MQTT_DISCONNECT,
-    NGX_PUSH_MQTT_AUTH
-} ngx_push_mqtt_type_e;
-
-
-typedef enum {
-    NGX_PUSH_MQTT_RC_SUCCESS                      = 0x00,
-    NGX_PUSH_MQTT_RC_NORMAL_DISCONNECTION         = 0x00,
-    NGX_PUSH_MQTT_RC_GRANTED_QOS_0                = 0x00,
-    NGX_PUSH_MQTT_RC_GRANTED_QOS_1                = 0x01,
-    NGX_PUSH_MQTT_RC_GRANTED_QOS_2                = 0x02,
-    NGX_PUSH_MQTT_RC_DISCONNECT_WITH_WILL         = 0x04,
-    NGX_PUSH_MQTT_RC_NO_MATCHING_SUBSCRIBERS      = 0x10,
-    NGX_PUSH_MQTT_RC_NO_SUBSCRIPTION_EXISTED      = 0x11,
-    NGX_PUSH_MQTT_RC_CONTINUE_AUTHENTICATION      = 0x18,
-    NGX_PUSH_MQTT_RC_REAUTHENTICATE               = 0x19,
-    NGX_PUSH_MQTT_RC_UNSPECIFIED_ERROR            = 0x80,
-    NGX_PUSH_MQTT_RC_MALFORMED_PACKET             = 0x81,
-    NGX_PUSH_MQTT_RC_PROTOCOL_ERROR               = 0x82,
-    NGX_PUSH_MQTT_RC_IMPLEMENTATION_SPECIFIC      = 0x83,
-    NGX_PUSH_MQTT_RC_UNSUPPORTED_VERSION          = 0x84,
-    NGX_PUSH_MQTT_RC_CLIENT_ID_NOT_VALID          = 0x85,
-    NGX_PUSH_MQTT_RC_BAD_USER_NAME_OR_PASSWORD    = 0x86,
-    NGX_PUSH_MQTT_RC_NOT_AUTHORIZED               = 0x87,
-    NGX_PUSH_MQTT_RC_SERVER_UNAVAILABLE           = 0x88,
-    NGX_PUSH_MQTT_RC_SERVER_BUSY                  = 0x89,
-    NGX_PUSH_MQTT_RC_BANNED                       = 0x8A,
-    NGX_PUSH_MQTT_RC_SERVER_SHUTTING_DOWN         = 0x8B,
-    NGX_PUSH_MQTT_RC_BAD_AUTHENTICATION_METHOD    = 0x8C,
-    NGX_PUSH_MQTT_RC_KEEP_ALIVE_TIMEOUT           = 0x8D,
-    NGX_PUSH_MQTT_RC_SESSION_TAKEN_OVER           = 0x8E,
-    NGX_PUSH_MQTT_RC_TOPIC_FILTER_INVALID         = 0x8F,
-    NGX_PUSH_MQTT_RC_TOPIC_NAME_INVALID           = 0x90,
-    NGX_PUSH_MQTT_RC_PACKET_ID_IN_USE             = 0x91,
-    NGX_PUSH_MQTT_RC_PACKET_ID_NOT_FOUND          = 0x92,
-    NGX_PUSH_MQTT_RC_RECEIVE_MAXIMUM_EXCEEDED     = 0x93,
-    NGX_PUSH_MQTT_RC_TOPIC_ALIAS_INVALID          = 0x94,
-    NGX_PUSH_MQTT_RC_PACKET_TOO_LARGE             = 0x95,
-    NGX_PUSH_MQTT_RC_MESSAGE_RATE_TOO_HIGH        = 0x96,
-    NGX_PUSH_MQTT_RC_QUOTA_EXCEEDED               = 0x97,
-    NGX_PUSH_MQTT_RC_ADMINISTRATIVE_ACTION        = 0x98,
-    NGX_PUSH_MQTT_RC_PAYLOAD_FORMAT_INVALID       = 0x99,
-    NGX_PUSH_MQTT_RC_RETAIN_NOT_SUPPORTED         = 0x9A,
-    NGX_PUSH_MQTT_RC_QOS_NOT_SUPPORTED            = 0x9B,
-    NGX_PUSH_MQTT_RC_USE_ANOTHER_SERVER           = 0x9C,
-    NGX_PUSH_MQTT_RC_SERVER_MOVED                 = 0x9D,
-    NGX_PUSH_MQTT_RC_SHARED_NOT_SUPPORTED         = 0x9E,
-    NGX_PUSH_MQTT_RC_CONNECTION_RATE_EXCEEDED     = 0x9F,
-    NGX_PUSH_MQTT_RC_MAXIMUM_CONNECT_TIME         = 0xA0,
-    NGX_PUSH_MQTT_RC_SUBSCRIPTION_ID_NOT_SUPPORTED = 0xA1,
-    NGX_PUSH_MQTT_RC_WILDCARD_NOT_SUPPORTED       = 0xA2
-} ngx_push_mqtt_rc_e;
-
-
-typedef enum {
-    NGX_PUSH_MQTT_PROP_PAYLOAD_FORMAT             = 0x01,
-    NGX_PUSH_MQTT_PROP_MESSAGE_EXPIRY             = 0x02,
-    NGX_PUSH_MQTT_PROP_CONTENT_TYPE               = 0x03,
-    NGX_PUSH_MQTT_PROP_RESPONSE_TOPIC             = 0x08,
-    NGX_PUSH_MQTT_PROP_CORRELATION_DATA           = 0x09,
-    NGX_PUSH_MQTT_PROP_SUBSCRIPTION_ID            = 0x0B,
-    NGX_PUSH_MQTT_PROP_SESSION_EXPIRY             = 0x11,
-    NGX_PUSH_MQTT_PROP_ASSIGNED_CLIENT_ID         = 0x12,
-    NGX_PUSH_MQTT_PROP_SERVER_KEEP_ALIVE          = 0x13,
-    NGX_PUSH_MQTT_PROP_AUTH_METHOD                = 0x15,
-    NGX_PUSH_MQTT_PROP_AUTH_DATA                  = 0x16,
-    NGX_PUSH_MQTT_PROP_REQUEST_PROBLEM_INFO       = 0x17,
-    NGX_PUSH_MQTT_PROP_WILL_DELAY                 = 0x18,
-    NGX_PUSH_MQTT_PROP_REQUEST_RESPONSE_INFO      = 0x19,
-    NGX_PUSH_MQTT_PROP_RESPONSE_INFO              = 0x1A,
-    NGX_PUSH_MQTT_PROP_SERVER_REFERENCE           = 0x1C,
-    NGX_PUSH_MQTT_PROP_REASON_STRING              = 0x1F,
-    NGX_PUSH_MQTT_PROP_RECEIVE_MAXIMUM            = 0x21,
-    NGX_PUSH_MQTT_PROP_TOPIC_ALIAS_MAXIMUM        = 0x22,
-    NGX_PUSH_MQTT_PROP_TOPIC_ALIAS                = 0x23,
-    NGX_PUSH_MQTT_PROP_MAXIMUM_QOS                = 0x24,
-    NGX_PUSH_MQTT_PROP_RETAIN_AVAILABLE           = 0x25,
-    NGX_PUSH_MQTT_PROP_USER                       = 0x26,
-    NGX_PUSH_MQTT_PROP_MAXIMUM_PACKET_SIZE        = 0x27,
-    NGX_PUSH_MQTT_PROP_WILDCARD_AVAILABLE         = 0x28,
-    NGX_PUSH_MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE  = 0x29,
-    NGX_PUSH_MQTT_PROP_SHARED_AVAILABLE           = 0x2A
-} ngx_push_mqtt_prop_e;
 
 
 /*
@@ -389,7 +296,10 @@ int ngx_push_mqtt_read_frame(const uint8_t *buf, size_t n,
     uint32_t max_packet, int version, ngx_push_mqtt_frame_t *f,
     ngx_push_mqtt_error_t *err);
 
-/* 1 or 0 */
+/*
+ * 1 or 0.  The topic checks look at length and wildcards and take UTF-8 for
+ * granted.
+ */
 
 int ngx_push_mqtt_utf8_ok(const uint8_t *p, size_t n);
 int ngx_push_mqtt_topic_name_ok(const uint8_t *p, size_t n);
@@ -407,13 +317,13 @@ int ngx_push_mqtt_topic_filter_ok(const uint8_t *p, size_t n, int version,
 
 const char *ngx_push_mqtt_type_name(unsigned type);
 
-/* the name that MQTT 5 gives to a reason code, in lower case */
+/* ngx_push_mqtt_reason.c: the name of a reason code in MQTT 5 */
 
 const char *ngx_push_mqtt_reason_name(unsigned code);
 
 
 /*
- * Properties: ngx_push_mqtt_props.c
+ * Properties: ngx_push_mqtt_props.c, ngx_push_mqtt_props_read.c
  */
 
 /* reads the Property Length and the properties which "packet" may have */
@@ -457,7 +367,7 @@ uint8_t *ngx_push_mqtt_write_props(uint8_t *p, unsigned packet,
 
 
 /*
- * Parsing: ngx_push_mqtt_parse.c
+ * Parsing: ngx_push_mqtt_connect.c, ngx_push_mqtt_parse.c
  *
  * body has exactly the Remaining Length n that the frame announced.  OK or
  * ERROR: a packet that is cut short or has something left over is an error.
