@@ -1,0 +1,236 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+#include "bench.h"
+
+
+static void
+bench_json_string(FILE *f, const char *s)
+{
+    if (s == NULL) {
+        fputs("null", f);
+        return;
+    }
+
+    fputc('"', f);
+
+    for ( /* void */ ; *s; s++) {
+        if (*s == '"' || *s == '\\') {
+            fprintf(f, "\\%c", *s);
+
+        } else if ((unsigned char) *s < 0x20 || (unsigned char) *s > 0x7e) {
+            fprintf(f, "\\u%04x", (unsigned char) *s);
+
+        } else {
+            fputc(*s, f);
+        }
+    }
+
+    fputc('"', f);
+}
+
+
+static void
+bench_json_counters(FILE *f, const uint64_t *a, const uint64_t *b)
+{
+    int  i;
+
+    for (i = 0; i < BENCH_NCOUNTERS; i++) {
+        fprintf(f, "%s\"%s\": %llu", i ? ", " : "{", bench_counter_names[i],
+                (unsigned long long) (b[i] - (a ? a[i] : 0)));
+    }
+
+    fputc('}', f);
+}
+
+
+static void
+bench_json_latency(FILE *f, const char *name, const bench_hist_t *h)
+{
+    fprintf(f, "\"%s\": {\"count\": %llu, \"p50\": %.1f, \"p90\": %.1f, "
+               "\"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}", name,
+            (unsigned long long) h->count,
+            bench_hist_quantile(h, 0.5) / 1e3,
+            bench_hist_quantile(h, 0.9) / 1e3,
+            bench_hist_quantile(h, 0.99) / 1e3,
+            bench_hist_quantile(h, 0.999) / 1e3, h->max / 1e3);
+}
+
+
+/*
+ * One stretch of the run: its length, what was counted in it, CPU, and "what"
+ * per server CPU second, null if the server's CPU is not known.
+ */
+
+static void
+bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
+    const bench_sample_t *a, const bench_sample_t *b, int what)
+{
+    double  t, user, system, n;
+
+    if (a->time == 0 || b->time == 0) {
+        fprintf(f, "  \"%s\": null,\n", name);
+        return;
+    }
+
+    t = (b->time - a->time) / 1e9;
+    n = b->c[what] - a->c[what];
+    user = b->server.user - a->server.user;
+    system = b->server.system - a->server.system;
+
+    fprintf(f, "  \"%s\": {\"seconds\": %.3f, \"per_second\": %.1f, ", name, t,
+            t > 0 ? n / t : 0);
+
+    if (run->o->npids && user + system > 0) {
+        fprintf(f, "\"server_user\": %.2f, \"server_system\": %.2f, "
+                   "\"per_cpu_second\": %.1f, ", user, system,
+                n / (user + system));
+
+    } else {
+        fprintf(f, "\"server_user\": null, \"server_system\": null, "
+                   "\"per_cpu_second\": null, ");
+    }
+
+    fprintf(f, "\"generator_user\": %.2f, \"generator_system\": %.2f,\n"
+               "    \"counters\": ", b->own.user - a->own.user,
+            b->own.system - a->own.system);
+    bench_json_counters(f, a->c, b->c);
+    fputs("},\n", f);
+}
+
+
+static void
+bench_json_memory(FILE *f, bench_run_t *run)
+{
+    const bench_sample_t  *b;
+
+    b = run->held.time ? &run->held : &run->settled;
+
+    if (run->o->npids == 0 || b->time == 0) {
+        fprintf(f, "  \"memory\": null,\n");
+        return;
+    }
+
+    fprintf(f, "  \"memory\": {\"before_pss\": %llu, \"pss\": %llu, "
+               "\"shmem\": %llu, \"rss\": %llu, \"processes\": %d, "
+               "\"bytes_per_connection\": %.1f},\n",
+            (unsigned long long) run->start.server.pss,
+            (unsigned long long) b->server.pss,
+            (unsigned long long) b->server.shmem,
+            (unsigned long long) b->server.rss, b->server.processes,
+            ((double) b->server.pss - (double) run->start.server.pss)
+            / run->o->connections);
+}
+
+
+static void
+bench_json_options(FILE *f, bench_run_t *run)
+{
+    bench_opts_t  *o;
+
+    o = run->o;
+
+    fprintf(f, "  \"mode\": \"%s\",\n  \"run\": %u,\n"
+               "  \"options\": {\"connections\": %u, \"processes\": %u, "
+               "\"per_user\": %u, \"groups\": %u, \"mqtt\": %d, \"tls\": %s, "
+               "\"qos\": %d, \"size\": %u, \"rate\": %.1f, "
+               "\"outstanding\": %u, \"publish\": \"%s\", "
+               "\"publishers\": %u, \"pipeline\": %u, \"random\": %s, "
+               "\"host\": ",
+            bench_mode_name(o->mode), o->run_id, o->connections, o->processes,
+            o->per_user, o->groups, o->level, o->tls ? "true" : "false",
+            o->qos, o->size, o->rate, o->outstanding,
+            o->publish == BENCH_PUB_HTTP
+            ? "http" : o->publish == BENCH_PUB_MQTT ? "mqtt" : "none",
+            o->publishers, o->pipeline, o->random ? "true" : "false");
+
+    bench_json_string(f, o->host);
+    fprintf(f, ", \"port\": %d},\n", o->port);
+}
+
+
+static void
+bench_json_status(FILE *f, bench_run_t *run)
+{
+    int       i, n;
+    uint32_t  k, answers;
+
+    fprintf(f, "  \"http_status\": {");
+    n = 0;
+
+    for (i = 100; i < 600; i++) {
+        for (k = 0, answers = 0; k < run->o->processes; k++) {
+            answers += run->sh->st[k].status[i];
+        }
+
+        if (answers) {
+            fprintf(f, "%s\"%d\": %u", n++ ? ", " : "", i, answers);
+        }
+    }
+
+    fprintf(f, "},\n");
+}
+
+
+/* BENCH_ERROR: the file cannot be written; a message was printed */
+
+int
+bench_report_json(bench_run_t *run, int status)
+{
+    int    rc;
+    FILE  *f;
+
+    if (run->o->json == NULL) {
+        return BENCH_OK;
+    }
+
+    f = strcmp(run->o->json, "-") == 0 ? stdout : fopen(run->o->json, "w");
+
+    if (f == NULL) {
+        fprintf(stderr, "push-bench: %s: %s\n", run->o->json, strerror(errno));
+        return BENCH_ERROR;
+    }
+
+    fputs("{\n", f);
+    bench_json_options(f, run);
+    bench_json_stretch(f, run, "connect", &run->start, &run->connected,
+                       BENCH_C_READY);
+    bench_json_memory(f, run);
+    bench_json_stretch(f, run, "measured", &run->begin, &run->end,
+                       BENCH_C_DELIVERED);
+
+    fputs("  \"latency_us\": {", f);
+    bench_json_latency(f, "connect", &run->hist[BENCH_H_CONNECT]);
+    fputs(",\n    ", f);
+    bench_json_latency(f, "accept", &run->hist[BENCH_H_ACCEPT]);
+    fputs(",\n    ", f);
+    bench_json_latency(f, "delivery", &run->hist[BENCH_H_DELIVERY]);
+    fputs("},\n", f);
+
+    bench_json_status(f, run);
+
+    fputs("  \"whole\": ", f);
+    bench_json_counters(f, NULL, run->last.c);
+    fputs(",\n  \"refusal\": ", f);
+    bench_json_string(f, bench_note_text(&run->sh->refusal));
+    fputs(",\n  \"loss\": ", f);
+    bench_json_string(f, bench_note_text(&run->sh->loss));
+    fputs(",\n  \"error\": ", f);
+    bench_json_string(f, run->error[0] ? run->error : NULL);
+    fprintf(f, ",\n  \"exit\": %d\n}\n", status);
+
+    rc = ferror(f) ? BENCH_ERROR : BENCH_OK;
+
+    if (f != stdout && fclose(f) != 0) {
+        rc = BENCH_ERROR;
+    }
+
+    if (rc != BENCH_OK) {
+        fprintf(stderr, "push-bench: cannot write %s\n", run->o->json);
+    }
+
+    return rc;
+}
