@@ -37,6 +37,7 @@ typedef struct {
 typedef struct {
     ngx_uint_t           alg;          /* a jwt_alg_t */
     ngx_str_t            key;          /* secret, or public key in PEM */
+    void                *pkey;         /* that, an EVP_PKEY; NULL for HS256 */
 } ngx_push_token_key_t;
 
 

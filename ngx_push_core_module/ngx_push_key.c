@@ -23,7 +23,8 @@
 
 #define NGX_PUSH_KEY_FILE_MAX   16384
 #define NGX_PUSH_API_KEY_MAX    512
-#define NGX_PUSH_RSA_BITS       2048
+#define NGX_PUSH_RSA_MIN        2048   /* bits */
+#define NGX_PUSH_RSA_MAX        8192
 #define NGX_PUSH_HMAC_BYTES     32
 
 
@@ -32,8 +33,9 @@ static char *ngx_push_read_secret(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *secret);
 static char *ngx_push_read_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text);
-static char *ngx_push_check_public_key(ngx_conf_t *cf, ngx_str_t *alg,
+static char *ngx_push_parse_public_key(ngx_conf_t *cf, ngx_str_t *alg,
     ngx_push_token_key_t *key);
+static void ngx_push_free_public_key(void *data);
 static const char *ngx_push_public_key_fault(EVP_PKEY *pkey, ngx_uint_t alg);
 static ngx_uint_t ngx_push_is_p256(EVP_PKEY *pkey);
 
@@ -196,6 +198,8 @@ ngx_push_product_token_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "has an unknown algorithm: hs256, rs256 and es256 are known";
     }
 
+    key.pkey = NULL;
+
     rv = ngx_push_read_secret(cf, &value[2], &key.key);
 
     if (rv != NGX_CONF_OK) {
@@ -207,7 +211,7 @@ ngx_push_product_token_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (key.alg != JWT_ALG_HS256) {
-        rv = ngx_push_check_public_key(cf, &value[1], &key);
+        rv = ngx_push_parse_public_key(cf, &value[1], &key);
 
         if (rv != NGX_CONF_OK) {
             return rv;
@@ -343,32 +347,44 @@ done:
 }
 
 
+/*
+ * Parsed once for the life of the cycle: OpenSSL 3 takes ten times as long to
+ * read a PEM as to check a signature with it.
+ */
+
 static char *
-ngx_push_check_public_key(ngx_conf_t *cf, ngx_str_t *alg,
+ngx_push_parse_public_key(ngx_conf_t *cf, ngx_str_t *alg,
     ngx_push_token_key_t *key)
 {
-    BIO         *bio;
-    EVP_PKEY    *pkey;
-    const char  *fault;
+    BIO                 *bio;
+    const char          *fault;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_CONF_ERROR;
+    }
 
     bio = BIO_new_mem_buf(key->key.data, (int) key->key.len);
     if (bio == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+    key->pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
 
-    if (pkey == NULL) {
+    BIO_free(bio);
+    ERR_clear_error();
+
+    cln->handler = ngx_push_free_public_key;
+    cln->data = key->pkey;
+
+    if (key->pkey == NULL) {
         fault = "is not a public key in PEM "
                 "(\"openssl pkey -pubout\" makes one)";
 
     } else {
-        fault = ngx_push_public_key_fault(pkey, key->alg);
+        fault = ngx_push_public_key_fault(key->pkey, key->alg);
     }
-
-    EVP_PKEY_free(pkey);
-    BIO_free(bio);
-    ERR_clear_error();
 
     if (fault == NULL) {
         return NGX_CONF_OK;
@@ -381,6 +397,13 @@ ngx_push_check_public_key(ngx_conf_t *cf, ngx_str_t *alg,
 }
 
 
+static void
+ngx_push_free_public_key(void *data)
+{
+    EVP_PKEY_free(data);
+}
+
+
 static const char *
 ngx_push_public_key_fault(EVP_PKEY *pkey, ngx_uint_t alg)
 {
@@ -390,8 +413,13 @@ ngx_push_public_key_fault(EVP_PKEY *pkey, ngx_uint_t alg)
             return "is not an RSA key";
         }
 
-        return EVP_PKEY_bits(pkey) < NGX_PUSH_RSA_BITS
-               ? "is too short: RSA keys have at least 2048 bits" : NULL;
+        if (EVP_PKEY_bits(pkey) < NGX_PUSH_RSA_MIN
+            || EVP_PKEY_bits(pkey) > NGX_PUSH_RSA_MAX)
+        {
+            return "has a wrong size: RSA keys have 2048 to 8192 bits";
+        }
+
+        return NULL;
     }
 
     if (EVP_PKEY_base_id(pkey) != EVP_PKEY_EC || !ngx_push_is_p256(pkey)) {

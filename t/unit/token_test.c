@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <ctype.h>
 
 #include <ngx_config.h>
 #include <ngx_core.h>
@@ -57,6 +58,47 @@ ngx_conf_log_error(ngx_uint_t level, ngx_conf_t *cf, ngx_err_t err,
 }
 
 
+/* Strict, and through OpenSSL: padded, 4 characters at a time. */
+
+ngx_int_t
+ngx_decode_base64url(ngx_str_t *dst, ngx_str_t *src)
+{
+    int      n;
+    char     c, in[2048];
+    size_t   i, padded;
+    u_char  *out;
+
+    padded = (src->len + 3) & ~(size_t) 3;
+    assert_true(padded <= sizeof(in));
+
+    if (src->len % 4 == 1) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < padded; i++) {
+        c = i < src->len ? (char) src->data[i] : '=';
+
+        if (i < src->len && !isalnum((u_char) c) && c != '-' && c != '_') {
+            return NGX_ERROR;
+        }
+
+        in[i] = c == '-' ? '+' : c == '_' ? '/' : c;
+    }
+
+    out = malloc(padded);
+    n = EVP_DecodeBlock(out, (u_char *) in, (int) padded);
+
+    if (n >= 0) {
+        dst->len = n - (padded - src->len);
+        memcpy(dst->data, out, dst->len);
+    }
+
+    free(out);
+
+    return n < 0 ? NGX_ERROR : NGX_OK;
+}
+
+
 /* Named in command tables, or on paths of configuration, and never called. */
 
 #define UNUSED(declaration)                                                   \
@@ -72,6 +114,7 @@ UNUSED(ngx_int_t ngx_conf_full_name(ngx_cycle_t *c, ngx_str_t *n,
 UNUSED(ssize_t ngx_read_file(ngx_file_t *f, u_char *b, size_t n, off_t o))
 UNUSED(off_t ngx_parse_offset(ngx_str_t *line))
 UNUSED(void *ngx_array_push(ngx_array_t *a))
+UNUSED(ngx_pool_cleanup_t *ngx_pool_cleanup_add(ngx_pool_t *p, size_t n))
 UNUSED(void *ngx_pcalloc(ngx_pool_t *p, size_t n))
 UNUSED(void *ngx_pnalloc(ngx_pool_t *p, size_t n))
 UNUSED(void *ngx_palloc(ngx_pool_t *p, size_t n))
@@ -95,7 +138,8 @@ static const char            *why;
 
 
 static void
-set_key(ngx_uint_t product, ngx_uint_t alg, const char *key, size_t len)
+set_key(ngx_uint_t product, ngx_uint_t alg, const char *key, size_t len,
+    EVP_PKEY *pkey)
 {
     ngx_array_t           *a;
     ngx_push_token_key_t  *k;
@@ -106,6 +150,7 @@ set_key(ngx_uint_t product, ngx_uint_t alg, const char *key, size_t len)
     k->alg = alg;
     k->key.data = (u_char *) key;
     k->key.len = len;
+    k->pkey = pkey;
 }
 
 
@@ -157,14 +202,15 @@ setup(void **state)
     pcf.products.elts = list;
     pcf.products.nelts = NPRODUCTS;
 
-    set_key(0, JWT_ALG_HS256, SECRET, 32);
-    set_key(1, JWT_ALG_HS256, OTHER, 32);
-    set_key(1, JWT_ALG_HS256, SECRET, 32);
-    set_key(2, JWT_ALG_RS256, (char *) rsa_pem.data, rsa_pem.len);
-    set_key(3, JWT_ALG_ES256, (char *) ec_pem.data, ec_pem.len);
+    set_key(0, JWT_ALG_HS256, SECRET, 32, NULL);
+    set_key(1, JWT_ALG_HS256, OTHER, 32, NULL);
+    set_key(1, JWT_ALG_HS256, SECRET, 32, NULL);
+    set_key(2, JWT_ALG_RS256, (char *) rsa_pem.data, rsa_pem.len,
+            rsa);
+    set_key(3, JWT_ALG_ES256, (char *) ec_pem.data, ec_pem.len, ec);
 
     for (i = 5; i < NPRODUCTS; i++) {
-        set_key(i, JWT_ALG_HS256, SECRET, 32);
+        set_key(i, JWT_ALG_HS256, SECRET, 32, NULL);
     }
 
     products[0].anonymous = 1;
@@ -241,7 +287,7 @@ sign(unsigned char *sig, const char *text, size_t len, EVP_PKEY *pkey,
         return hn;
     }
 
-    n = 512;
+    n = 1024;
     ctx = EVP_MD_CTX_new();
     assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, pkey),
                      1);
@@ -262,9 +308,9 @@ make(const char *header, const char *claims, EVP_PKEY *pkey,
     char           *text;
     size_t          n;
     ngx_str_t       token;
-    unsigned char   sig[512];
+    unsigned char   sig[1024];
 
-    text = malloc(2 * (strlen(header) + strlen(claims)) + 1024);
+    text = malloc(2 * (strlen(header) + strlen(claims)) + 2048);
 
     n = base64url(text, (const u_char *) header, strlen(header));
     text[n++] = '.';
@@ -540,6 +586,84 @@ test_expiry(void **state)
             assert_int_equal(id.exp, c->exp);
         }
     }
+}
+
+
+/* For each algorithm: no signature but the whole right one will do. */
+
+static void
+test_signature_lengths(void **state)
+{
+    size_t       i, full, dot;
+    ngx_str_t    token[3];
+    ngx_uint_t   k;
+
+    token[0] = make(HS256, "{\"aud\":\"a\",\"sub\":\"u\"}", NULL, SECRET, 32);
+    token[1] = make(RS256, "{\"aud\":\"c\",\"sub\":\"u\"}", rsa, NULL, 0);
+    token[2] = make(ES256, "{\"aud\":\"d\",\"sub\":\"u\"}", ec, NULL, 0);
+
+    for (k = 0; k < 3; k++) {
+        full = token[k].len;
+        dot = full;
+
+        while (token[k].data[dot - 1] != '.') {
+            dot--;
+        }
+
+        assert_int_equal(verify(&token[k]), NGX_OK);
+
+        for (i = dot; i < full; i++) {
+            token[k].len = i;
+            assert_int_equal(verify(&token[k]), NGX_PUSH_DENIED);
+        }
+
+        token[k].len = full;
+        memset(token[k].data + dot, 'A', full - dot);
+        assert_int_equal(verify(&token[k]), NGX_PUSH_DENIED);
+
+        memset(token[k].data + dot, '_', full - dot);
+        assert_int_equal(verify(&token[k]), NGX_PUSH_DENIED);
+
+        token[k].data = realloc(token[k].data, 8192);
+        memset(token[k].data + dot, 'A', 8192 - dot);
+
+        for (i = dot + 1340; i < dot + 1400; i++) {
+            token[k].len = i;
+            assert_int_equal(verify(&token[k]), NGX_PUSH_DENIED);
+        }
+
+        token[k].len = 8192;
+        assert_int_equal(verify(&token[k]), NGX_PUSH_DENIED);
+
+        free(token[k].data);
+    }
+}
+
+
+/* The longest signature there is; of many primes, or it would take long. */
+
+static void
+test_large_rsa(void **state)
+{
+    EVP_PKEY      *big;
+    EVP_PKEY_CTX  *ctx;
+
+    big = NULL;
+    ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 8192), 1);
+    assert_int_equal(EVP_PKEY_CTX_set_rsa_keygen_primes(ctx, 5), 1);
+    assert_int_equal(EVP_PKEY_generate(ctx, &big), 1);
+    EVP_PKEY_CTX_free(ctx);
+
+    keys[2][0].pkey = big;
+    assert_int_equal(verify_pkey(RS256, "{\"aud\":\"c\",\"sub\":\"u\"}", big),
+                     NGX_OK);
+    assert_int_equal(verify_pkey(RS256, "{\"aud\":\"c\",\"sub\":\"u\"}", rsa),
+                     NGX_PUSH_DENIED);
+    keys[2][0].pkey = rsa;
+
+    EVP_PKEY_free(big);
 }
 
 
@@ -876,6 +1000,8 @@ main(void)
         cmocka_unit_test(test_audience),
         cmocka_unit_test(test_many_products),
         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_signature_lengths),
+        cmocka_unit_test(test_large_rsa),
         cmocka_unit_test(test_forged_and_expired),
         cmocka_unit_test(test_clock_goes_on),
         cmocka_unit_test(test_user),
