@@ -1,0 +1,179 @@
+# ngx_push: builds the modules against the packaged nginx, out of tree.
+# "make help" lists the targets; this file only says what depends on what,
+# the work is done by nginx's own build system and by the scripts in util/.
+
+NGINX      ?= /usr/sbin/nginx
+NGINX_SRC  ?= /usr/share/nginx/src
+NDK_SRC    ?= /usr/share/nginx-ndk/src
+SANITIZE   ?=
+FAULT      ?=
+FUZZ_TIME  ?= 30
+MQTT_PORT  ?= 1883
+MQTTS_PORT ?= 8883
+HTTP_PORT  ?= 8080
+WORKERS    ?= 2
+DESTDIR    ?=
+MODULEDIR  ?= /usr/lib/nginx/modules
+LOADDIR    ?= /usr/share/nginx/modules-available
+DOCDIR     ?= /usr/share/doc/ngx_push
+
+# Each variant has a folder of its own, so that they do not rebuild each other.
+BUILD := build$(if $(SANITIZE),-asan)$(if $(FAULT),-fault)
+
+SANITIZE_FLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer
+BUILD_FLAGS    := $(if $(SANITIZE),$(SANITIZE_FLAGS)) \
+                  $(if $(FAULT),-DNGX_PUSH_FAULT_POINTS)
+
+export NGINX NGINX_SRC NDK_SRC BUILD
+
+ifeq (0,$(MAKELEVEL))
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+FOLDERS := ngx_push_core_module ngx_push_room_module \
+           ngx_push_center_module ngx_push_dispatch_module
+SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(FOLDERS))))
+HEADERS := $(sort $(wildcard $(addsuffix /*.h,$(FOLDERS))))
+MODULES := $(addprefix $(BUILD)/,$(addsuffix .so, \
+           $(patsubst %/,%,$(sort $(dir $(SOURCES))))))
+
+.PHONY: all modules help setup run test prove unit fuzz fault bench check \
+        install clean FORCE
+.DELETE_ON_ERROR:
+
+all: modules $(BUILD)/nginx
+
+help:
+	@echo 'make             the modules, in build/'
+	@echo 'make run         a demo server in the foreground; Ctrl-C ends it'
+	@echo '                 (MQTT_PORT MQTTS_PORT HTTP_PORT WORKERS)'
+	@echo 'make test        everything: check, unit, t/*.t (TESTS="t/x.t ...")'
+	@echo 'make unit        C unit tests only'
+	@echo 'make prove       t/*.t only'
+	@echo 'make check       style and include rules only'
+	@echo 'make fuzz        the parsers under libFuzzer, FUZZ_TIME seconds each'
+	@echo 'make fault       t/fault/*.t, with the fault points compiled in'
+	@echo 'make bench       a short standard set of measurements'
+	@echo 'make install     modules and sample configuration (DESTDIR)'
+	@echo 'make clean       remove what was built'
+	@echo 'make setup       the packages for all of this (util/setup)'
+	@echo
+	@echo 'SANITIZE=1       with ASan and UBSan, in build-asan/'
+	@echo 'FAULT=1          with fault points, in build-fault/'
+
+
+# --- modules
+
+# What configure depends on beside its own script: the names of the sources
+# and headers, of the module objects in them, and the flags.  Written only
+# when it changes.
+$(BUILD)/inputs: FORCE
+	@mkdir -p $(BUILD)
+	@{ printf '%s\n' $(SOURCES) $(HEADERS) '$(BUILD_FLAGS)' \
+	       '$(NGINX_SRC) $(NDK_SRC)'; \
+	   grep -h '^ngx_module_t ' $(SOURCES) /dev/null || :; } > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BUILD)/Makefile: config util/configure $(BUILD)/inputs \
+                   $(wildcard $(NGINX_SRC)/conf_flags)
+	@echo "configure $(BUILD)"
+	@util/configure $(BUILD) $(BUILD_FLAGS)
+	@touch $@
+
+# nginx's Makefile has relative paths into its own sources.
+modules: $(BUILD)/Makefile
+	@$(MAKE) -s --no-print-directory -C $(NGINX_SRC) \
+	    -f $(CURDIR)/$(BUILD)/Makefile modules
+
+# The nginx to run the modules in: the packaged one, for a sanitizer build
+# with its run-time libraries loaded first.
+$(BUILD)/nginx: util/launcher $(BUILD)/inputs
+	@util/launcher $(if $(SANITIZE),--sanitize) '$(NGINX)' > $@
+	@chmod +x $@
+
+
+# --- use
+
+setup:
+	@util/setup all
+
+run:
+	@util/setup run
+	@$(MAKE) --no-print-directory all
+	@MQTT_PORT=$(MQTT_PORT) MQTTS_PORT=$(MQTTS_PORT) \
+	    HTTP_PORT=$(HTTP_PORT) WORKERS=$(WORKERS) util/run
+
+bench:
+	@util/setup bench
+	@$(MAKE) --no-print-directory all
+	@util/bench $(BENCH)
+
+install: all
+	install -d '$(DESTDIR)$(MODULEDIR)' '$(DESTDIR)$(LOADDIR)' \
+	    '$(DESTDIR)$(DOCDIR)'
+	install -m 644 $(MODULES) '$(DESTDIR)$(MODULEDIR)/'
+	install -m 644 conf/mod-push.conf '$(DESTDIR)$(LOADDIR)/'
+	install -m 644 conf/push.conf.sample README.md LICENSE \
+	    '$(DESTDIR)$(DOCDIR)/'
+
+clean:
+	rm -rf build build-asan build-fault build-asan-fault t/servroot*
+
+
+# --- tests
+
+test:
+	@util/setup test
+	@$(MAKE) --no-print-directory all check unit
+	@util/test $(TESTS)
+
+prove: all
+	@util/test $(TESTS)
+
+check: modules
+	@util/check
+
+fault:
+	@util/setup test
+	@$(MAKE) --no-print-directory FAULT=1 all
+	@BUILD=$(BUILD)-fault util/test $(or $(TESTS),$(wildcard t/fault/*.t))
+
+# A unit test or a fuzz target says in its first line which sources it is
+# linked with: /* link: a.c b.c */
+UNIT  := $(patsubst t/unit/%.c,%,$(sort $(wildcard t/unit/*_test.c)))
+FUZZ  := $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
+
+linked = $(foreach s,$(shell sed -n \
+           '1s,.*link: *\([^*]*[^* ]\) *\*/.*,\1,p' $(1)),$(or \
+           $(wildcard $(addsuffix /$(s),$(FOLDERS) t/unit)),$(s)))
+
+INCLUDES := -Ingx_push_core_module -Ingx_push_room_module -It/unit \
+            $(addprefix -isystem $(NGINX_SRC)/src/,core event \
+            event/modules os/unix) -isystem $(BUILD)
+
+C_FLAGS  := -std=gnu11 -g -O1 -Wall -Wextra -Wno-unused-parameter -Werror \
+            $(SANITIZE_FLAGS) -fno-sanitize-recover=undefined
+
+define unit_rules
+$(BUILD)/unit/$(1): t/unit/$(1).c $$(call linked,t/unit/$(1).c) $(HEADERS) \
+                    $(wildcard t/unit/*.h) | $(BUILD)/Makefile
+	@mkdir -p $$(@D)
+	@echo "cc $(1)"
+	@$(CC) $(C_FLAGS) $(INCLUDES) -o $$@ $$(filter %.c,$$^) -lcmocka -lpthread
+endef
+
+define fuzz_rules
+$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $$(call linked,t/fuzz/$(1).c) $(HEADERS) \
+                    | $(BUILD)/Makefile
+	@mkdir -p $$(@D)
+	@clang $(C_FLAGS) -fsanitize=fuzzer $(INCLUDES) -o $$@ $$(filter %.c,$$^)
+endef
+
+$(foreach t,$(UNIT),$(eval $(call unit_rules,$(t))))
+$(foreach t,$(FUZZ),$(eval $(call fuzz_rules,$(t))))
+
+unit: $(addprefix $(BUILD)/unit/,$(UNIT))
+	@util/unit $^
+
+fuzz: $(addprefix $(BUILD)/fuzz/,$(FUZZ))
+	@FUZZ_TIME=$(FUZZ_TIME) util/fuzz $^
