@@ -320,10 +320,11 @@ bench_http_data(bench_worker_t *w, bench_conn_t *c, unsigned char *p,
         }
 
         if (rc != BENCH_OK || pub->head == pub->tail) {
-            bench_note(&w->sh->error, rc != BENCH_OK
-                                      ? "HTTP: malformed answer: %.60s"
-                                      : "HTTP: answer without a request: %.60s",
-                       p + pos);
+            bench_note(&w->sh->error, "HTTP: %s: %.*s",
+                       rc != BENCH_OK ? "malformed answer"
+                                      : "answer without a request",
+                       len - pos < 60 ? (int) (len - pos) : 60,
+                       (const char *) p + pos);
             bench_net_close(w, c, "malformed answer");
             return BENCH_ERROR;
         }

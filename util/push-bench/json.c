@@ -84,7 +84,7 @@ bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
     fprintf(f, "  \"%s\": {\"seconds\": %.3f, \"per_second\": %.1f, ", name, t,
             t > 0 ? n / t : 0);
 
-    if (run->o->npids && user + system > 0) {
+    if (run->o->npids && b->server.gone == 0 && user + system > 0) {
         fprintf(f, "\"server_user\": %.2f, \"server_system\": %.2f, "
                    "\"per_cpu_second\": %.1f, ", user, system,
                 n / (user + system));

@@ -36,6 +36,10 @@ bench_net_socket(const struct sockaddr_storage *addr, int source)
     on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 
+    /* nothing that paces with timers, whatever the system's default */
+
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+
     if (source == 0) {
         return fd;
     }

@@ -290,7 +290,10 @@ bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
         if (c[BENCH_C_UNREADY] && c[BENCH_C_LOST] >= run->o->connections
             && c[BENCH_C_READY] == c[BENCH_C_UNREADY])
         {
-            bench_stalled(run, "all connections lost", c);
+            if (bench_alive(run, 1) == BENCH_OK) {
+                bench_error(run, "all connections were lost");
+            }
+
             return BENCH_ERROR;
         }
 
@@ -487,7 +490,7 @@ main(int argc, char **argv)
     status = bench_verdict(&run);
     bench_report(&run, status);
 
-    if (run.error[0]) {
+    if (run.error[0] && !isatty(STDOUT_FILENO)) {
         fprintf(stderr, "push-bench: %s\n", run.error);
     }
 

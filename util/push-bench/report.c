@@ -156,7 +156,7 @@ bench_report_cpu(FILE *f, const char *what, uint64_t n,
 {
     double  user, system;
 
-    if (server) {
+    if (server && b->server.gone == 0) {
         user = b->server.user - a->server.user;
         system = b->server.system - a->server.system;
         bench_row(f, "server CPU", "%.2f s (user %.2f, system %.2f)",
@@ -261,7 +261,7 @@ bench_report_publish(FILE *f, bench_run_t *run)
 static void
 bench_report_whole(FILE *f, bench_run_t *run)
 {
-    int        i;
+    int        i, n;
     uint64_t  *c;
 
     static const int  always[] = {
@@ -276,22 +276,26 @@ bench_report_whole(FILE *f, bench_run_t *run)
     };
 
     c = run->last.c;
+    n = 0;
 
-    fprintf(f, "whole run\n ");
-
-    for (i = 0; i < 9 && run->o->publish != BENCH_PUB_NONE; i++) {
-        fprintf(f, " %s %llu%s", bench_counter_names[always[i]],
-                (unsigned long long) c[always[i]], i == 4 ? "\n " : "");
+    for (i = 0; i < 9 && c[BENCH_C_ISSUED]; i++) {
+        fprintf(f, "%s %s %llu",
+                n++ == 0 ? "whole run\n " : i == 5 ? "\n " : "",
+                bench_counter_names[always[i]],
+                (unsigned long long) c[always[i]]);
     }
 
     for (i = 0; i < 8; i++) {
         if (c[other[i]]) {
-            fprintf(f, " %s %llu", bench_counter_names[other[i]],
+            fprintf(f, "%s %s %llu", n++ == 0 ? "whole run\n " : "",
+                    bench_counter_names[other[i]],
                     (unsigned long long) c[other[i]]);
         }
     }
 
-    fputc('\n', f);
+    if (n) {
+        fputc('\n', f);
+    }
 }
 
 
@@ -327,7 +331,7 @@ bench_report(bench_run_t *run, int status)
 
     s = bench_note_text(&run->sh->refusal);
     if (s) {
-        bench_row(f, "first refusal", "%s", s);
+        bench_row(f, "first failed publish", "%s", s);
     }
 
     s = bench_note_text(&run->sh->loss);
