@@ -65,8 +65,11 @@ mqtt_dump_props(FILE *out, const char *prefix, const ngx_push_mqtt_props_t *p)
 {
     unsigned  id;
 
-#define NUMBER(name)  fprintf(out, " %s" #name "=%u", prefix, (unsigned) p->name)
-#define STRING(name)  mqtt_dump_str(out, prefix, #name, &p->name)
+#define NUMBER(name)                                                          \
+    fprintf(out, " %s" #name "=%u", prefix, (unsigned) p->name)
+
+#define STRING(name)                                                          \
+    mqtt_dump_str(out, prefix, #name, &p->name)
 
     for (id = 0; id < 64; id++) {
         if (ngx_push_mqtt_has(p, id)) {

@@ -587,7 +587,12 @@ add_file(const char *name, CMUnitTestFunction function)
 
     n = mqtt_table_read(name, &cases);
 
-    for (i = 0; i < n && tests_n < TESTS_MAX; i++) {
+    if (n > TESTS_MAX - tests_n) {
+        fprintf(stderr, "%s: more cases than TESTS_MAX\n", name);
+        exit(2);
+    }
+
+    for (i = 0; i < n; i++) {
         text = malloc(256);
         snprintf(text, 256, "%s v%d: %s", cases[i].where, cases[i].version,
                  cases[i].name);
