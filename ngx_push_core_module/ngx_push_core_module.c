@@ -40,8 +40,10 @@ static ngx_push_conf_bounds_t  ngx_push_device_bounds = {
     ngx_push_check_sec, 60, 4294967294LL, " seconds"
 };
 
+/* the zone has a mailbox for each of its worker slots, used or not */
+
 static ngx_push_conf_bounds_t  ngx_push_mailbox_bounds = {
-    ngx_push_check_num, 64, 1048576, ""
+    ngx_push_check_num, 64, 16384, ""
 };
 
 static ngx_push_conf_bounds_t  ngx_push_drain_bounds = {

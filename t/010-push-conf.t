@@ -9,7 +9,7 @@ use Push::Test;
 use Test::Nginx::Socket;
 
 repeat_each(1);
-plan tests => repeat_each() * 321;
+plan tests => repeat_each() * 323;
 
 my $dir = test_dir();
 
@@ -103,12 +103,12 @@ GET /t
 
 === TEST 3: accepted: every directive, largest values
 --- push
-    zone 16383k file=$TEST_NGINX_PUSH_DIR/largest.zone;
+    zone 16383k;
     node Node-63_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example.com;
     linger 1d;
     session_expiry 4294967294;
     device_expiry 4294967294;
-    mailbox 1048576;
+    mailbox 16384;
     drain_time 1h;
     product A-b_9aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa {
         api_key key1 publish;
@@ -143,7 +143,21 @@ GET /t
 
 
 
-=== TEST 4: accepted: a file= beside the configuration, includes, and its own quoting
+=== TEST 4: accepted: a zone in a file
+--- push
+    zone 4m file=$TEST_NGINX_PUSH_DIR/push.zone;
+    product shop { anonymous on; }
+--- config
+    location = /t { return 204; }
+--- request
+GET /t
+--- error_code: 204
+--- no_error_log
+[error]
+
+
+
+=== TEST 5: accepted: includes and quoting
 --- push
     zone 4m;
     product shop {
@@ -160,7 +174,7 @@ GET /t
 
 
 
-=== TEST 5: no product: a warning
+=== TEST 6: no product: a warning
 --- push
     zone 4m;
 --- config
@@ -174,7 +188,7 @@ GET /t
 
 
 
-=== TEST 6: a product nobody can connect to: a warning
+=== TEST 7: a product nobody can connect to: a warning
 --- push
     zone 4m;
     product shop { api_key k; }
@@ -189,7 +203,7 @@ product "shop" has no "token_key" and is not "anonymous"
 
 
 
-=== TEST 7: a short secret: a warning
+=== TEST 8: a short secret: a warning
 --- push
     zone 4m;
     product shop { token_key hs256 2short; }
@@ -204,7 +218,7 @@ product "shop" has no "token_key" and is not "anonymous"
 
 
 
-=== TEST 8: refused: a second push block
+=== TEST 9: refused: a second push block
 --- push: none
 --- main_config
 push { zone 4m; product a { anonymous on; } }
@@ -217,7 +231,7 @@ push { zone 4m; }
 
 
 
-=== TEST 9: refused: push in another context
+=== TEST 10: refused: push in another context
 --- push: none
 --- config
     push { }
@@ -229,7 +243,7 @@ push { zone 4m; }
 
 
 
-=== TEST 10: refused: push takes no arguments
+=== TEST 11: refused: push takes no arguments
 --- push: none
 --- main_config
 push on { zone 4m; }
@@ -241,7 +255,7 @@ invalid number of arguments in "push" directive
 
 
 
-=== TEST 11: refused: no zone
+=== TEST 12: refused: no zone
 --- push
     product shop { anonymous on; }
 --- must_die
@@ -252,7 +266,7 @@ invalid number of arguments in "push" directive
 
 
 
-=== TEST 12: refused: zone twice
+=== TEST 13: refused: zone twice
 --- push
     zone 4m;
     zone 4m;
@@ -265,7 +279,7 @@ invalid number of arguments in "push" directive
 
 
 
-=== TEST 13: refused: a zone too small
+=== TEST 14: refused: a zone too small
 --- push
     zone 4095k;
     product shop { anonymous on; }
@@ -277,7 +291,7 @@ zone size "4095k" is too small: 4m is the least
 
 
 
-=== TEST 14: refused: a zone of no size
+=== TEST 15: refused: a zone of no size
 --- push
     zone big;
     product shop { anonymous on; }
@@ -289,7 +303,7 @@ invalid zone size "big"
 
 
 
-=== TEST 15: refused: a zone with an unknown parameter
+=== TEST 16: refused: a zone with an unknown parameter
 --- push
     zone 4m path=/x;
     product shop { anonymous on; }
@@ -301,7 +315,7 @@ invalid parameter "path=/x" of "zone"
 
 
 
-=== TEST 16: refused: a zone with an empty file
+=== TEST 17: refused: a zone with an empty file
 --- push
     zone 4m file=;
     product shop { anonymous on; }
@@ -313,7 +327,7 @@ invalid parameter "file=" of "zone"
 
 
 
-=== TEST 17: refused: node twice
+=== TEST 18: refused: node twice
 --- push
     zone 16m;
     node a;
@@ -327,7 +341,7 @@ invalid parameter "file=" of "zone"
 
 
 
-=== TEST 18: refused: a node name with a slash
+=== TEST 19: refused: a node name with a slash
 --- push
     zone 16m;
     node a/b;
@@ -340,7 +354,7 @@ invalid node name "a/b": 1 to 63 letters
 
 
 
-=== TEST 19: refused: a node name too long
+=== TEST 20: refused: a node name too long
 --- push
     zone 16m;
     node nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn;
@@ -353,7 +367,7 @@ invalid node name "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn
 
 
 
-=== TEST 20: refused: an empty node name
+=== TEST 21: refused: an empty node name
 --- push
     zone 16m;
     node "";
@@ -366,7 +380,7 @@ invalid node name ""
 
 
 
-=== TEST 21: refused: linger 86401
+=== TEST 22: refused: linger 86401
 --- push
     zone 16m;
     linger 86401;
@@ -379,7 +393,7 @@ invalid node name ""
 
 
 
-=== TEST 22: refused: linger soon
+=== TEST 23: refused: linger soon
 --- push
     zone 16m;
     linger soon;
@@ -392,7 +406,7 @@ invalid node name ""
 
 
 
-=== TEST 23: refused: session_expiry 4294967295
+=== TEST 24: refused: session_expiry 4294967295
 --- push
     zone 16m;
     session_expiry 4294967295;
@@ -405,7 +419,7 @@ invalid node name ""
 
 
 
-=== TEST 24: refused: device_expiry 59s
+=== TEST 25: refused: device_expiry 59s
 --- push
     zone 16m;
     device_expiry 59s;
@@ -418,33 +432,33 @@ invalid node name ""
 
 
 
-=== TEST 25: refused: mailbox 63
+=== TEST 26: refused: mailbox 63
 --- push
     zone 16m;
     mailbox 63;
     product shop { anonymous on; }
 --- must_die
 --- error_log
-"mailbox" must be between 64 and 1048576
+"mailbox" must be between 64 and 16384
 --- no_error_log
 [alert]
 
 
 
-=== TEST 26: refused: mailbox 1048577
+=== TEST 27: refused: mailbox 16385
 --- push
     zone 16m;
-    mailbox 1048577;
+    mailbox 16385;
     product shop { anonymous on; }
 --- must_die
 --- error_log
-"mailbox" must be between 64 and 1048576
+"mailbox" must be between 64 and 16384
 --- no_error_log
 [alert]
 
 
 
-=== TEST 27: refused: mailbox many
+=== TEST 28: refused: mailbox many
 --- push
     zone 16m;
     mailbox many;
@@ -457,7 +471,7 @@ invalid node name ""
 
 
 
-=== TEST 28: refused: drain_time 3601s
+=== TEST 29: refused: drain_time 3601s
 --- push
     zone 16m;
     drain_time 3601s;
@@ -470,7 +484,7 @@ invalid node name ""
 
 
 
-=== TEST 29: refused: drain_time -1
+=== TEST 30: refused: drain_time -1
 --- push
     zone 16m;
     drain_time -1;
@@ -483,7 +497,7 @@ invalid node name ""
 
 
 
-=== TEST 30: refused: linger twice
+=== TEST 31: refused: linger twice
 --- push
     zone 16m;
     linger 1s;
@@ -497,7 +511,7 @@ invalid node name ""
 
 
 
-=== TEST 31: refused: session_expiry twice
+=== TEST 32: refused: session_expiry twice
 --- push
     zone 16m;
     session_expiry 1h;
@@ -511,7 +525,7 @@ invalid node name ""
 
 
 
-=== TEST 32: refused: device_expiry twice
+=== TEST 33: refused: device_expiry twice
 --- push
     zone 16m;
     device_expiry 40d;
@@ -525,7 +539,7 @@ invalid node name ""
 
 
 
-=== TEST 33: refused: mailbox twice
+=== TEST 34: refused: mailbox twice
 --- push
     zone 16m;
     mailbox 64;
@@ -539,7 +553,7 @@ invalid node name ""
 
 
 
-=== TEST 34: refused: drain_time twice
+=== TEST 35: refused: drain_time twice
 --- push
     zone 16m;
     drain_time 1s;
@@ -553,7 +567,7 @@ invalid node name ""
 
 
 
-=== TEST 35: refused: devices forgotten before their sessions
+=== TEST 36: refused: devices forgotten before their sessions
 --- push
     zone 16m;
     device_expiry 6d;
@@ -566,7 +580,7 @@ invalid node name ""
 
 
 
-=== TEST 36: refused: a product directive outside of a product
+=== TEST 37: refused: a product directive outside of a product
 --- push
     zone 16m;
     anonymous on;
@@ -579,7 +593,7 @@ invalid node name ""
 
 
 
-=== TEST 37: refused: a push directive inside of a product
+=== TEST 38: refused: a push directive inside of a product
 --- push
     zone 16m;
     product shop {
@@ -594,7 +608,7 @@ invalid node name ""
 
 
 
-=== TEST 38: refused: an unknown directive in a product
+=== TEST 39: refused: an unknown directive in a product
 --- push
     zone 16m;
     product shop {
@@ -609,7 +623,7 @@ unknown directive "colour"
 
 
 
-=== TEST 39: refused: a product in a product
+=== TEST 40: refused: a product in a product
 --- push
     zone 16m;
     product shop {
@@ -624,7 +638,7 @@ unknown directive "colour"
 
 
 
-=== TEST 40: refused: the same product twice
+=== TEST 41: refused: the same product twice
 --- push
     zone 16m;
     product shop { anonymous on; }
@@ -637,7 +651,7 @@ duplicate product "shop"
 
 
 
-=== TEST 41: refused: a product name with a dot
+=== TEST 42: refused: a product name with a dot
 --- push
     zone 4m;
     product my.shop { }
@@ -649,7 +663,7 @@ invalid product name "my.shop": 1 to 63 letters
 
 
 
-=== TEST 42: refused: a product name too long
+=== TEST 43: refused: a product name too long
 --- push
     zone 4m;
     product pppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp { }
@@ -661,7 +675,7 @@ invalid product name "pppppppppppppppppppppppppppppppppppppppppppppppppppppppppp
 
 
 
-=== TEST 43: refused: an empty product name
+=== TEST 44: refused: an empty product name
 --- push
     zone 4m;
     product "" { }
@@ -673,7 +687,7 @@ invalid product name ""
 
 
 
-=== TEST 44: refused: a product without a name
+=== TEST 45: refused: a product without a name
 --- push
     zone 4m;
     product { }
@@ -685,7 +699,7 @@ invalid number of arguments in "product" directive
 
 
 
-=== TEST 45: refused: an unknown scope
+=== TEST 46: refused: an unknown scope
 --- push
     zone 16m;
     product shop {
@@ -702,7 +716,7 @@ abc
 
 
 
-=== TEST 46: refused: an API key in two words
+=== TEST 47: refused: an API key in two words
 --- push
     zone 16m;
     product shop {
@@ -719,7 +733,7 @@ not-to-be
 
 
 
-=== TEST 47: refused: an API key with a space
+=== TEST 48: refused: an API key with a space
 --- push
     zone 16m;
     product shop {
@@ -735,7 +749,7 @@ not-to-be
 
 
 
-=== TEST 48: refused: an API key beyond ASCII
+=== TEST 49: refused: an API key beyond ASCII
 --- push
     zone 16m;
     product shop {
@@ -751,7 +765,7 @@ not-to-be-seen
 
 
 
-=== TEST 49: refused: an API key too long
+=== TEST 50: refused: an API key too long
 --- push
     zone 16m;
     product shop {
@@ -767,7 +781,7 @@ kkkk
 
 
 
-=== TEST 50: refused: an empty API key
+=== TEST 51: refused: an empty API key
 --- push
     zone 16m;
     product shop {
@@ -782,7 +796,7 @@ invalid "api_key"
 
 
 
-=== TEST 51: refused: the same API key twice
+=== TEST 52: refused: the same API key twice
 --- push
     zone 16m;
     product shop {
@@ -799,7 +813,7 @@ not-to-be-seen
 
 
 
-=== TEST 52: refused: an API key file that is missing
+=== TEST 53: refused: an API key file that is missing
 --- push
     zone 16m;
     product shop {
@@ -814,7 +828,7 @@ qr{open\(\) ".*/none" failed}
 
 
 
-=== TEST 53: refused: an API key file with two lines
+=== TEST 54: refused: an API key file with two lines
 --- push
     zone 16m;
     product shop {
@@ -830,7 +844,7 @@ first-of-two
 
 
 
-=== TEST 54: refused: an API key file without a name
+=== TEST 55: refused: an API key file without a name
 --- push
     zone 16m;
     product shop {
@@ -845,7 +859,7 @@ first-of-two
 
 
 
-=== TEST 55: refused: an API key file that is a folder
+=== TEST 56: refused: an API key file that is a folder
 --- push
     zone 16m;
     product shop {
@@ -860,7 +874,7 @@ is not a key file: a regular file of at most 16384 bytes
 
 
 
-=== TEST 56: refused: an API key file too large
+=== TEST 57: refused: an API key file too large
 --- push
     zone 16m;
     product shop {
@@ -875,7 +889,7 @@ is not a key file: a regular file of at most 16384 bytes
 
 
 
-=== TEST 57: refused: an unknown token algorithm
+=== TEST 58: refused: an unknown token algorithm
 --- push
     zone 16m;
     product shop {
@@ -891,7 +905,7 @@ not-to-be-seen
 
 
 
-=== TEST 58: refused: a token key without an algorithm
+=== TEST 59: refused: a token key without an algorithm
 --- push
     zone 16m;
     product shop {
@@ -907,7 +921,7 @@ not-to-be-seen
 
 
 
-=== TEST 59: refused: an empty token secret
+=== TEST 60: refused: an empty token secret
 --- push
     zone 16m;
     product shop {
@@ -922,7 +936,7 @@ not-to-be-seen
 
 
 
-=== TEST 60: refused: an empty token key file
+=== TEST 61: refused: an empty token key file
 --- push
     zone 16m;
     product shop {
@@ -937,7 +951,7 @@ not-to-be-seen
 
 
 
-=== TEST 61: refused: the same token key twice
+=== TEST 62: refused: the same token key twice
 --- push
     zone 16m;
     product shop {
@@ -954,7 +968,7 @@ $TEST_NGINX_SECRET
 
 
 
-=== TEST 62: refused: an RS256 key that is no PEM
+=== TEST 63: refused: an RS256 key that is no PEM
 --- push
     zone 16m;
     product shop {
@@ -970,7 +984,7 @@ not-to-be-seen
 
 
 
-=== TEST 63: refused: an RS256 key that is private
+=== TEST 64: refused: an RS256 key that is private
 --- push
     zone 16m;
     product shop {
@@ -986,7 +1000,7 @@ PRIVATE
 
 
 
-=== TEST 64: refused: an RS256 key that is an EC key
+=== TEST 65: refused: an RS256 key that is an EC key
 --- push
     zone 16m;
     product shop {
@@ -1001,7 +1015,7 @@ the key of "token_key rs256" is not an RSA key
 
 
 
-=== TEST 65: refused: an RS256 key of 1024 bits
+=== TEST 66: refused: an RS256 key of 1024 bits
 --- push
     zone 16m;
     product shop {
@@ -1016,7 +1030,7 @@ the key of "token_key rs256" has a wrong size: RSA keys have 2048 to 8192 bits
 
 
 
-=== TEST 66: refused: an ES256 key that is an RSA key
+=== TEST 67: refused: an ES256 key that is an RSA key
 --- push
     zone 16m;
     product shop {
@@ -1031,7 +1045,7 @@ the key of "token_key es256" is not an EC key on the curve P-256
 
 
 
-=== TEST 67: refused: an ES256 key on another curve
+=== TEST 68: refused: an ES256 key on another curve
 --- push
     zone 16m;
     product shop {
@@ -1046,7 +1060,7 @@ the key of "token_key es256" is not an EC key on the curve P-256
 
 
 
-=== TEST 68: refused: an ES256 key that is missing
+=== TEST 69: refused: an ES256 key that is missing
 --- push
     zone 16m;
     product shop {
@@ -1061,7 +1075,7 @@ qr{open\(\) ".*/none.pem" failed}
 
 
 
-=== TEST 69: refused: more token keys than a product may have
+=== TEST 70: refused: more token keys than a product may have
 --- push
     zone 16m;
     product shop {
@@ -1084,7 +1098,7 @@ qr{open\(\) ".*/none.pem" failed}
 
 
 
-=== TEST 70: refused: anonymous maybe
+=== TEST 71: refused: anonymous maybe
 --- push
     zone 16m;
     product shop {
@@ -1098,7 +1112,7 @@ invalid value "maybe" in "anonymous" directive, it must be "on" or "off"
 
 
 
-=== TEST 71: refused: anonymous twice
+=== TEST 72: refused: anonymous twice
 --- push
     zone 16m;
     product shop {
@@ -1113,7 +1127,7 @@ invalid value "maybe" in "anonymous" directive, it must be "on" or "off"
 
 
 
-=== TEST 72: refused: group_publish maybe
+=== TEST 73: refused: group_publish maybe
 --- push
     zone 16m;
     product shop {
@@ -1127,7 +1141,7 @@ invalid value "maybe" in "group_publish" directive, it must be "on" or "off"
 
 
 
-=== TEST 73: refused: group_publish twice
+=== TEST 74: refused: group_publish twice
 --- push
     zone 16m;
     product shop {
@@ -1142,7 +1156,7 @@ invalid value "maybe" in "group_publish" directive, it must be "on" or "off"
 
 
 
-=== TEST 74: refused: consume_once maybe
+=== TEST 75: refused: consume_once maybe
 --- push
     zone 16m;
     product shop {
@@ -1156,7 +1170,7 @@ invalid value "maybe" in "consume_once" directive, it must be "on" or "off"
 
 
 
-=== TEST 75: refused: consume_once twice
+=== TEST 76: refused: consume_once twice
 --- push
     zone 16m;
     product shop {
@@ -1171,7 +1185,7 @@ invalid value "maybe" in "consume_once" directive, it must be "on" or "off"
 
 
 
-=== TEST 76: refused: message_ttl twice
+=== TEST 77: refused: message_ttl twice
 --- push
     zone 16m;
     product shop {
@@ -1187,7 +1201,7 @@ invalid value "maybe" in "consume_once" directive, it must be "on" or "off"
 
 
 
-=== TEST 77: refused: message_ttl over its default maximum
+=== TEST 78: refused: message_ttl over its default maximum
 --- push
     zone 16m;
     product shop {
@@ -1202,7 +1216,7 @@ invalid value "maybe" in "consume_once" directive, it must be "on" or "off"
 
 
 
-=== TEST 78: refused: message_ttl over its maximum
+=== TEST 79: refused: message_ttl over its maximum
 --- push
     zone 16m;
     product shop {
@@ -1217,7 +1231,7 @@ invalid value "maybe" in "consume_once" directive, it must be "on" or "off"
 
 
 
-=== TEST 79: refused: message_ttl without a time
+=== TEST 80: refused: message_ttl without a time
 --- push
     zone 16m;
     product shop {
@@ -1232,7 +1246,7 @@ invalid value "maybe" in "consume_once" directive, it must be "on" or "off"
 
 
 
-=== TEST 80: refused: message_ttl with an unknown parameter
+=== TEST 81: refused: message_ttl with an unknown parameter
 --- push
     zone 16m;
     product shop {
@@ -1247,7 +1261,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 81: refused: message_ttl max=""
+=== TEST 82: refused: message_ttl max=""
 --- push
     zone 16m;
     product shop {
@@ -1262,7 +1276,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 82: refused: message_ttl max="0"
+=== TEST 83: refused: message_ttl max="0"
 --- push
     zone 16m;
     product shop {
@@ -1277,7 +1291,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 83: refused: message_ttl max="3651d"
+=== TEST 84: refused: message_ttl max="3651d"
 --- push
     zone 16m;
     product shop {
@@ -1292,7 +1306,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 84: refused: message_ttl max="x"
+=== TEST 85: refused: message_ttl max="x"
 --- push
     zone 16m;
     product shop {
@@ -1307,7 +1321,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 85: refused: inbox_limit 0
+=== TEST 86: refused: inbox_limit 0
 --- push
     zone 16m;
     product shop {
@@ -1322,7 +1336,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 86: refused: inbox_limit 1000001
+=== TEST 87: refused: inbox_limit 1000001
 --- push
     zone 16m;
     product shop {
@@ -1337,7 +1351,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 87: refused: inbox_limit twice
+=== TEST 88: refused: inbox_limit twice
 --- push
     zone 16m;
     product shop {
@@ -1353,7 +1367,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 88: refused: group_limit 0
+=== TEST 89: refused: group_limit 0
 --- push
     zone 16m;
     product shop {
@@ -1368,7 +1382,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 89: refused: group_limit 1000001
+=== TEST 90: refused: group_limit 1000001
 --- push
     zone 16m;
     product shop {
@@ -1383,7 +1397,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 90: refused: group_limit twice
+=== TEST 91: refused: group_limit twice
 --- push
     zone 16m;
     product shop {
@@ -1399,7 +1413,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 91: refused: broadcast_limit 0
+=== TEST 92: refused: broadcast_limit 0
 --- push
     zone 16m;
     product shop {
@@ -1414,7 +1428,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 92: refused: broadcast_limit 1000001
+=== TEST 93: refused: broadcast_limit 1000001
 --- push
     zone 16m;
     product shop {
@@ -1429,7 +1443,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 93: refused: broadcast_limit twice
+=== TEST 94: refused: broadcast_limit twice
 --- push
     zone 16m;
     product shop {
@@ -1445,7 +1459,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 94: refused: uplink_limit 0
+=== TEST 95: refused: uplink_limit 0
 --- push
     zone 16m;
     product shop {
@@ -1460,7 +1474,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 95: refused: uplink_limit 1000001
+=== TEST 96: refused: uplink_limit 1000001
 --- push
     zone 16m;
     product shop {
@@ -1475,7 +1489,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 96: refused: uplink_limit twice
+=== TEST 97: refused: uplink_limit twice
 --- push
     zone 16m;
     product shop {
@@ -1491,7 +1505,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 97: refused: inbox_limit all
+=== TEST 98: refused: inbox_limit all
 --- push
     zone 16m;
     product shop {
@@ -1506,7 +1520,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 98: refused: payload_limit 0
+=== TEST 99: refused: payload_limit 0
 --- push
     zone 16m;
     product shop {
@@ -1521,7 +1535,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 99: refused: payload_limit over 256k
+=== TEST 100: refused: payload_limit over 256k
 --- push
     zone 16m;
     product shop {
@@ -1536,7 +1550,7 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 100: refused: payload_limit twice
+=== TEST 101: refused: payload_limit twice
 --- push
     zone 16m;
     product shop {
@@ -1552,10 +1566,10 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 101: refused: more API keys than a product may have
+=== TEST 102: refused: more API keys than a product may have
 --- push eval
 "zone 16m; product shop { anonymous on;\n"
-. join("", map { "api_key k$_;\n" } 1 .. 65) . "}\n"
+. CORE::join("", map { "api_key k$_;\n" } 1 .. 65) . "}\n"
 --- must_die
 --- error_log
 "api_key" directive is one too many: a product may have 64
@@ -1564,9 +1578,9 @@ invalid parameter "min=1s" of "message_ttl"
 
 
 
-=== TEST 102: refused: more products than a zone knows
+=== TEST 103: refused: more products than a zone knows
 --- push eval
-"zone 16m;\n" . join("", map { "product p$_ { anonymous on; }\n" } 1 .. 257)
+"zone 16m;\n" . CORE::join("", map { "product p$_ { anonymous on; }\n" } 1 .. 257)
 --- must_die
 --- error_log
 too many products: 256 are possible
@@ -1575,11 +1589,11 @@ too many products: 256 are possible
 
 
 
-=== TEST 103: accepted: as many of both as are possible
+=== TEST 104: accepted: as many of both as are possible
 --- push eval
 "zone 16m; product p0 { anonymous on;\n"
-. join("", map { "api_key k$_;\n" } 1 .. 64) . "}\n"
-. join("", map { "product p$_ { anonymous on; }\n" } 1 .. 255)
+. CORE::join("", map { "api_key k$_;\n" } 1 .. 64) . "}\n"
+. CORE::join("", map { "product p$_ { anonymous on; }\n" } 1 .. 255)
 --- config
     location = /t { return 204; }
 --- request
