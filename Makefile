@@ -139,13 +139,16 @@ fault:
 	@BUILD=$(BUILD)-fault util/test $(or $(TESTS),$(wildcard t/fault/*.t))
 
 # A unit test or a fuzz target says in its first line which sources it is
-# linked with: /* link: a.c b.c */
+# linked with, /* link: a.c b.c */, and if need be in its second line with
+# which libraries: /* libs: -la -lb */
 UNIT  := $(patsubst t/unit/%.c,%,$(sort $(wildcard t/unit/*_test.c)))
 FUZZ  := $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
 
 linked = $(foreach s,$(shell sed -n \
            '1s,.*link: *\([^*]*[^* ]\) *\*/.*,\1,p' $(1)),$(or \
            $(wildcard $(addsuffix /$(s),$(FOLDERS) t/unit)),$(s)))
+
+libs = $(shell sed -n '2s,.*libs: *\([^*]*[^* ]\) *\*/.*,\1,p' $(1))
 
 INCLUDES := -Ingx_push_core_module -Ingx_push_room_module -It/unit \
             $(addprefix -isystem $(NGINX_SRC)/src/,core event \
@@ -159,7 +162,8 @@ $(BUILD)/unit/$(1): t/unit/$(1).c $$(call linked,t/unit/$(1).c) $(HEADERS) \
                     $(wildcard t/unit/*.h) | $(BUILD)/Makefile
 	@mkdir -p $$(@D)
 	@echo "cc $(1)"
-	@$(CC) $(C_FLAGS) $(INCLUDES) -o $$@ $$(filter %.c,$$^) -lcmocka -lpthread
+	@$(CC) $(C_FLAGS) $(INCLUDES) -o $$@ $$(filter %.c,$$^) \
+	    $$(call libs,t/unit/$(1).c) -lcmocka -lpthread
 endef
 
 define fuzz_rules

@@ -1,4 +1,5 @@
-/* libs: -ljwt -ljansson -lcrypto */ /* link: ngx_push_token.c ngx_push_name.c ngx_push_key.c ngx_push_core_module.c */
+/* link:ngx_push_token.c ngx_push_name.c ngx_push_key.c ngx_push_core_module.c*/
+/* libs: -ljwt -ljansson -lcrypto */
 
 /*
  * Copyright (C) the ngx_push authors
