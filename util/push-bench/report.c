@@ -240,6 +240,11 @@ bench_report_publish(FILE *f, bench_run_t *run)
 
     bench_row(f, "accepted", "%.0f messages/s",
               (e[BENCH_C_ACCEPTED] - b[BENCH_C_ACCEPTED]) / t);
+
+    if (run->o->rate > 0) {
+        bench_row(f, "offered", "%.0f messages/s", run->o->rate);
+    }
+
     bench_row(f, "delivered", "%.0f/s", n / t);
     bench_report_cpu(f, "deliveries", n, &run->begin, &run->end,
                      run->o->npids);
