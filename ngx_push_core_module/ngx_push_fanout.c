@@ -1,0 +1,428 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+/*
+ * One message for all members of a channel that are online here.  The walk
+ * goes in steps, each of which takes the channel's lock once to pin the
+ * message and to note the next members, and then each member's own lock.
+ * Between steps only references are kept, which are looked up again.
+ */
+
+
+#include "ngx_push_conn.h"
+
+
+#define NGX_PUSH_FANOUT_STEP    128    /* members of one turn */
+#define NGX_PUSH_FANOUT_QUEUE   256    /* walks waiting */
+
+
+typedef struct {
+    ngx_push_mail_t      mail;
+    ngx_push_handle_t    at;           /* next member; index 0: the first */
+    ngx_uint_t           started;
+} ngx_push_walk_t;
+
+
+typedef struct {
+    ngx_push_handle_t    sub;
+    ngx_push_handle_t    session;
+    uint32_t             conn;
+} ngx_push_step_t;
+
+
+static void ngx_push_fanout_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_push_fanout_step(ngx_push_walk_t *walk);
+static ngx_push_message_t *ngx_push_fanout_message(ngx_push_walk_t *walk,
+    ngx_push_log_t *log, uint64_t *before);
+static ngx_uint_t ngx_push_fanout_members(ngx_push_walk_t *walk,
+    ngx_push_log_t *log, ngx_push_step_t *steps, ngx_uint_t max);
+static void ngx_push_fanout_deliver(ngx_push_step_t *step,
+    ngx_push_message_t *m, uint64_t before, ngx_uint_t once);
+static void ngx_push_once_done(ngx_push_handle_t msg);
+
+
+static ngx_push_walk_t   ngx_push_walks[NGX_PUSH_FANOUT_QUEUE];
+static ngx_uint_t        ngx_push_walk_head;
+static ngx_uint_t        ngx_push_walk_tail;
+static ngx_event_t       ngx_push_walk_event;
+
+
+void
+ngx_push_fanout_init(void)
+{
+    ngx_push_walk_event.handler = ngx_push_fanout_handler;
+    ngx_push_walk_event.log = ngx_cycle->log;
+}
+
+
+void
+ngx_push_fanout(ngx_push_mail_t *mail)
+{
+    ngx_push_walk_t  *walk;
+
+    if (ngx_push_walk_head - ngx_push_walk_tail == NGX_PUSH_FANOUT_QUEUE) {
+
+        if (mail->type == NGX_PUSH_MAIL_CHANNEL_ONCE) {
+            ngx_push_once_done(mail->msg);
+
+        } else {
+            ngx_push_resync();
+        }
+
+        return;
+    }
+
+    walk = &ngx_push_walks[ngx_push_walk_head++ % NGX_PUSH_FANOUT_QUEUE];
+    walk->mail = *mail;
+    walk->started = 0;
+    walk->at.index = 0;
+
+    if (!ngx_push_walk_event.posted) {
+        ngx_post_event(&ngx_push_walk_event, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_push_fanout_handler(ngx_event_t *ev)
+{
+    ngx_push_walk_t  *walk;
+
+    walk = &ngx_push_walks[ngx_push_walk_tail % NGX_PUSH_FANOUT_QUEUE];
+
+    if (ngx_push_fanout_step(walk)) {
+
+        if (walk->mail.type == NGX_PUSH_MAIL_CHANNEL_ONCE) {
+            ngx_push_once_done(walk->mail.msg);
+        }
+
+        ngx_push_walk_tail++;
+    }
+
+    if (ngx_push_walk_head != ngx_push_walk_tail) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+/* 1: the walk is over */
+
+static ngx_uint_t
+ngx_push_fanout_step(ngx_push_walk_t *walk)
+{
+    uint64_t             before;
+    ngx_int_t            shard;
+    ngx_uint_t           i, n, hold;
+    ngx_push_log_t      *log;
+    ngx_push_conn_t     *pc;
+    ngx_push_step_t      steps[NGX_PUSH_FANOUT_STEP];
+    ngx_push_message_t  *m;
+
+    shard = ngx_push_owner(walk->mail.to.index, NGX_PUSH_LOG);
+
+    if (shard == NGX_ERROR) {
+        return 1;
+    }
+
+    (void) ngx_push_begin_shard(shard);
+
+    log = ngx_push_lookup(walk->mail.to, NGX_PUSH_LOG);
+
+    if (log == NULL) {
+        ngx_push_end();
+        return 1;
+    }
+
+    m = ngx_push_fanout_message(walk, log, &before);
+
+    if (m == NULL && walk->mail.type == NGX_PUSH_MAIL_CHANNEL_ONCE) {
+        ngx_push_end();
+        return 1;
+    }
+
+    n = ngx_push_fanout_members(walk, log, steps, NGX_PUSH_FANOUT_STEP);
+
+    ngx_push_end();
+
+    hold = ngx_push_pin_hold();
+
+    for (i = 0; i < n; i++) {
+
+        if (m) {
+            ngx_push_fanout_deliver(&steps[i], m, before, walk->mail.type
+                                               == NGX_PUSH_MAIL_CHANNEL_ONCE);
+            continue;
+        }
+
+        pc = ngx_push_conn_get(steps[i].conn);
+
+        if (pc && pc->session.index == steps[i].session.index
+            && pc->session.gen == steps[i].session.gen)
+        {
+            pc->transport->notify(pc);
+        }
+    }
+
+    ngx_push_pin_release(hold);
+
+    return walk->at.index == 0;
+}
+
+
+static ngx_push_message_t *
+ngx_push_fanout_message(ngx_push_walk_t *walk, ngx_push_log_t *log,
+    uint64_t *before)
+{
+    ngx_push_message_t  *m;
+
+    m = ngx_push_lookup(walk->mail.msg, NGX_PUSH_MESSAGE);
+    *before = 0;
+
+    if (m == NULL || m->slot.used == NGX_PUSH_MSG_LIMBO
+        || ngx_push_pin(m) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    if (m->slot.used == NGX_PUSH_MSG_STORED && m->prev) {
+        *before = ((ngx_push_message_t *) ngx_push_ptr(m->prev))->seq;
+    }
+
+    return m;
+}
+
+
+/*
+ * The next members, and where to go on.  If the member to go on at has left
+ * meanwhile the walk starts again: who has the message is passed over then.
+ */
+
+static ngx_uint_t
+ngx_push_fanout_members(ngx_push_walk_t *walk, ngx_push_log_t *log,
+    ngx_push_step_t *steps, ngx_uint_t max)
+{
+    ngx_uint_t           n;
+    ngx_push_ref_t       ref;
+    ngx_push_sub_t      *sub;
+    ngx_push_member_t   *member;
+    ngx_push_session_t  *s;
+
+    member = ngx_push_member_find(log, ngx_push_self->index,
+                                  ngx_push_self->gen);
+    ref = 0;
+
+    if (member) {
+        ref = member->head;
+    }
+
+    if (ref && walk->started) {
+        sub = ngx_push_lookup(walk->at, NGX_PUSH_SUB);
+
+        if (sub && (sub->flags & NGX_PUSH_SUB_MEMBER)
+            && sub->log == ngx_push_ref(log)
+            && ngx_push_session_mine((ngx_push_session_t *)
+                                     ngx_push_ptr(sub->session)))
+        {
+            ref = walk->at.index;
+
+        } else if (walk->mail.type == NGX_PUSH_MAIL_CHANNEL_ONCE) {
+
+            /* nothing would tell who has had it */
+
+            ref = 0;
+        }
+    }
+
+    for (n = 0; ref && n < max; n++) {
+        sub = ngx_push_ptr(ref);
+        s = ngx_push_ptr(sub->session);
+
+        steps[n].sub.index = ref;
+        steps[n].sub.gen = sub->slot.gen;
+        steps[n].session.index = sub->session;
+        steps[n].session.gen = s->slot.gen;
+        steps[n].conn = s->conn;
+
+        ref = sub->mnext;
+    }
+
+    walk->started = 1;
+    walk->at.index = ref;
+
+    if (ref) {
+        walk->at.gen = ((ngx_push_sub_t *) ngx_push_ptr(ref))->slot.gen;
+    }
+
+    return n;
+}
+
+
+static void
+ngx_push_fanout_deliver(ngx_push_step_t *step, ngx_push_message_t *m,
+    uint64_t before, ngx_uint_t once)
+{
+    uint32_t             now;
+    ngx_int_t            rc;
+    ngx_push_out_t       out;
+    ngx_push_sub_t      *sub;
+    ngx_push_conn_t     *pc;
+    ngx_push_shard_t    *sh;
+    ngx_push_session_t  *s;
+
+    pc = ngx_push_conn_get(step->conn);
+
+    if (pc == NULL || pc->session.index != step->session.index
+        || pc->session.gen != step->session.gen)
+    {
+        return;
+    }
+
+    s = ngx_push_session_lock(pc, &sh);
+
+    if (s == NULL) {
+        pc->transport->kick(pc, 0x8e);
+        return;
+    }
+
+    sub = ngx_push_lookup(step->sub, NGX_PUSH_SUB);
+    now = ngx_push_now();
+    rc = NGX_DECLINED;
+
+    if (sub && sub->session == step->session.index
+        && (sub->flags & NGX_PUSH_SUB_BOUND))
+    {
+        if (once) {
+            ngx_push_out_fill(&out, sub, m, now);
+            out.seq = 0;
+            rc = NGX_OK;
+
+        } else if (sub->sent >= m->seq) {
+            rc = NGX_DECLINED;
+
+        } else if (sub->sent < before) {
+
+            /* it lacks others before this one: it reads on by itself */
+
+            rc = NGX_AGAIN;
+
+        } else {
+            rc = ngx_push_take_message(sh, s, sub, m, &out, now);
+
+            if (rc == NGX_AGAIN) {
+
+                /* full: it reads on when its window opens */
+
+                rc = NGX_DECLINED;
+            }
+        }
+    }
+
+    ngx_push_end();
+
+    if (rc == NGX_OK) {
+        pc->transport->deliver(pc, &out);
+
+    } else if (rc == NGX_AGAIN) {
+        pc->transport->notify(pc);
+    }
+}
+
+
+/* A message with TTL 0 for one device; every note of it is counted down. */
+
+void
+ngx_push_once_deliver(ngx_push_conn_t *pc, ngx_push_mail_t *mail)
+{
+    ngx_int_t            shard;
+    ngx_uint_t           hold;
+    ngx_push_out_t       out;
+    ngx_push_ref_t       ref;
+    ngx_push_sub_t      *sub;
+    ngx_push_shard_t    *sh;
+    ngx_push_message_t  *m;
+    ngx_push_session_t  *s;
+
+    shard = ngx_push_owner(mail->msg.index, NGX_PUSH_MESSAGE);
+
+    if (pc == NULL || shard == NGX_ERROR) {
+        ngx_push_once_done(mail->msg);
+        return;
+    }
+
+    s = ngx_push_session_lock(pc, &sh);
+
+    if (s == NULL) {
+        ngx_push_once_done(mail->msg);
+        pc->transport->kick(pc, 0x8e);
+        return;
+    }
+
+    m = ngx_push_lookup(mail->msg, NGX_PUSH_MESSAGE);
+
+    if (m == NULL || m->slot.used != NGX_PUSH_MSG_ONCE) {
+        ngx_push_end();
+        return;
+    }
+
+    for (ref = s->subs; ref; ref = sub->next) {
+        sub = ngx_push_ptr(ref);
+
+        if (sub->kind == NGX_PUSH_INBOX && sub->product == m->product
+            && (sub->flags & NGX_PUSH_SUB_BOUND))
+        {
+            break;
+        }
+    }
+
+    if (ref == 0 || ngx_push_pin(m) != NGX_OK) {
+        ngx_push_end();
+        ngx_push_once_done(mail->msg);
+        return;
+    }
+
+    ngx_push_out_fill(&out, sub, m, ngx_push_now());
+    out.seq = 0;
+
+    ngx_push_end();
+
+    hold = ngx_push_pin_hold();
+    pc->transport->deliver(pc, &out);
+    ngx_push_pin_release(hold);
+
+    ngx_push_once_done(mail->msg);
+}
+
+
+static void
+ngx_push_once_done(ngx_push_handle_t msg)
+{
+    ngx_int_t            shard;
+    ngx_push_shard_t    *sh;
+    ngx_push_message_t  *m;
+
+    shard = ngx_push_owner(msg.index, NGX_PUSH_MESSAGE);
+
+    if (shard == NGX_ERROR) {
+        return;
+    }
+
+    sh = ngx_push_begin_shard(shard);
+
+    m = ngx_push_lookup(msg, NGX_PUSH_MESSAGE);
+
+    if (m && m->slot.used == NGX_PUSH_MSG_ONCE) {
+
+        /* "seq" counts the notes on their way */
+
+        ngx_push_set(m->seq, m->seq - 1);
+
+        if (m->seq == 0) {
+            ngx_push_message_end(sh, m);
+        }
+    }
+
+    ngx_push_end();
+}

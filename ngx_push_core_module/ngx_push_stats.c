@@ -1,0 +1,36 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+#include "ngx_push_stats.h"
+
+
+const char  *ngx_push_drop_names[NGX_PUSH_DROPS] = {
+    "expired",
+    "limit",
+    "zone_full",
+    "too_large",
+    "packet_size",
+    "offline",
+    "malformed",
+    "protocol",
+    "unknown_ack",
+    "denied",
+    "token_expired",
+    "keepalive",
+    "slow",
+    "connect_timeout",
+    "taken_over",
+    "evicted"
+};
+
+
+const char  *ngx_push_conn_names[NGX_PUSH_CONNS] = {
+    "mqtt3",
+    "mqtt3_tls",
+    "mqtt5",
+    "mqtt5_tls",
+    "handshake"
+};

@@ -1,0 +1,99 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+#ifndef _NGX_PUSH_STATS_H_INCLUDED_
+#define _NGX_PUSH_STATS_H_INCLUDED_
+
+
+/*
+ * Counters of one worker slot, written by its process alone and summed by
+ * the metrics page.  They go on when a slot gets a new process; gauges start
+ * again from zero then.
+ */
+
+
+#include "ngx_push.h"
+
+
+/* kinds of logs, and of what may be addressed */
+
+typedef enum {
+    NGX_PUSH_INBOX = 0,
+    NGX_PUSH_GROUP,
+    NGX_PUSH_BROADCAST,
+    NGX_PUSH_UPLINK,
+    NGX_PUSH_KINDS
+} ngx_push_kind_t;
+
+
+/* why a message, a connection or a request was dropped or refused */
+
+typedef enum {
+    NGX_PUSH_DROP_EXPIRED = 0,    /* TTL ended before every acknowledgement */
+    NGX_PUSH_DROP_LIMIT,          /* the log's limit: oldest first */
+    NGX_PUSH_DROP_ZONE_FULL,      /* refused: no room in the zone */
+    NGX_PUSH_DROP_TOO_LARGE,      /* over the payload limit */
+    NGX_PUSH_DROP_PACKET_SIZE,    /* over the client's Maximum Packet Size */
+    NGX_PUSH_DROP_OFFLINE,        /* TTL 0 and nobody there */
+    NGX_PUSH_DROP_MALFORMED,      /* bad packet */
+    NGX_PUSH_DROP_PROTOCOL,       /* packet out of place */
+    NGX_PUSH_DROP_UNKNOWN_ACK,    /* PUBACK for nothing in flight */
+    NGX_PUSH_DROP_DENIED,         /* no or wrong credentials, no right */
+    NGX_PUSH_DROP_TOKEN_EXPIRED,
+    NGX_PUSH_DROP_KEEPALIVE,      /* silent for 1.5 times its keep alive */
+    NGX_PUSH_DROP_SLOW,           /* does not read */
+    NGX_PUSH_DROP_CONNECT_TIMEOUT,
+    NGX_PUSH_DROP_TAKEN_OVER,
+    NGX_PUSH_DROP_EVICTED,        /* offline device forgotten to make room */
+    NGX_PUSH_DROPS
+} ngx_push_drop_t;
+
+extern const char *ngx_push_drop_names[NGX_PUSH_DROPS];
+
+
+typedef enum {
+    NGX_PUSH_CONN_MQTT3 = 0,
+    NGX_PUSH_CONN_MQTT3_TLS,
+    NGX_PUSH_CONN_MQTT5,
+    NGX_PUSH_CONN_MQTT5_TLS,
+    NGX_PUSH_CONN_HANDSHAKE,      /* before CONNECT */
+    NGX_PUSH_CONNS
+} ngx_push_conn_kind_t;
+
+extern const char *ngx_push_conn_names[NGX_PUSH_CONNS];
+
+
+typedef struct {
+    /* gauges */
+    uint64_t             conns[NGX_PUSH_CONNS];
+
+    /* counters */
+    uint64_t             accepted;         /* connections */
+    uint64_t             connects;         /* CONNECTs answered with success */
+    uint64_t             resumed;          /* of them with session present */
+    uint64_t             saved[NGX_PUSH_KINDS];
+    uint64_t             once[NGX_PUSH_KINDS];       /* TTL 0 */
+    uint64_t             sent[NGX_PUSH_KINDS];       /* PUBLISH written */
+    uint64_t             redelivered;      /* of them with DUP */
+    uint64_t             acked;            /* PUBACK taken */
+    uint64_t             received;         /* PUBLISH from devices */
+    uint64_t             drops[NGX_PUSH_DROPS];
+    uint64_t             mail_sent;
+    uint64_t             mail_received;
+    uint64_t             mail_wakes;
+    uint64_t             resyncs;
+    uint64_t             repairs;          /* undo logs played back */
+    uint64_t             swept;            /* sessions of dead workers */
+    uint64_t             bytes_in;
+    uint64_t             bytes_out;
+} ngx_push_stats_t;
+
+
+#define ngx_push_count(field)        ngx_push_zone->self->stats.field++
+#define ngx_push_count_add(field, n) ngx_push_zone->self->stats.field += (n)
+
+
+#endif /* _NGX_PUSH_STATS_H_INCLUDED_ */

@@ -1,0 +1,567 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+/* The embedded store: the logs of this node's zone.  Always answers at once. */
+
+
+#include "ngx_push_store.h"
+
+
+#define NGX_PUSH_NOTIFY_MAX     64     /* devices or workers of one save */
+#define NGX_PUSH_ONCE_KEEP      10     /* seconds a TTL 0 message may take */
+
+
+/* whom to tell, noted under the lock, told after it */
+
+typedef struct {
+    ngx_push_mail_t      mail;
+    uint32_t             worker;
+    uint32_t             worker_gen;
+} ngx_push_notice_t;
+
+
+typedef struct {
+    ngx_uint_t           n;
+    ngx_uint_t           reached;
+    ngx_push_notice_t    notice[NGX_PUSH_NOTIFY_MAX];
+    ngx_uint_t           more;         /* some were left out */
+} ngx_push_notices_t;
+
+
+static ngx_int_t ngx_push_memory_save(ngx_push_save_t *op,
+    ngx_push_done_pt done, ngx_push_handle_t handle);
+static ngx_int_t ngx_push_memory_once(ngx_push_save_t *op);
+static void ngx_push_memory_limit(ngx_push_shard_t *sh,
+    ngx_push_log_t *log, ngx_push_target_t *t);
+static void ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
+    ngx_push_notices_t *ns);
+static void ngx_push_notify_members(ngx_push_log_t *log,
+    ngx_push_notices_t *ns);
+static void ngx_push_notify_send(ngx_push_notices_t *ns, ngx_uint_t inbox,
+    ngx_uint_t channel, ngx_push_handle_t log, ngx_push_handle_t msg,
+    uint64_t seq);
+static ngx_int_t ngx_push_memory_status(ngx_push_status_t *op,
+    ngx_push_done_pt done, ngx_push_handle_t handle);
+static ngx_int_t ngx_push_memory_read(ngx_push_read_t *op,
+    ngx_push_done_pt done, ngx_push_handle_t handle);
+static ngx_int_t ngx_push_memory_entry(ngx_push_read_t *op,
+    ngx_push_message_t *m, ngx_push_log_t *log);
+
+
+ngx_push_store_t  ngx_push_memory_store = {
+    ngx_string("memory"),
+    ngx_push_memory_save,
+    ngx_push_memory_status,
+    ngx_push_memory_read
+};
+
+
+static ngx_int_t
+ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
+    ngx_push_handle_t handle)
+{
+    time_t               ttl;
+    ngx_push_log_t      *log;
+    ngx_push_shard_t    *sh;
+    ngx_push_handle_t    lh, mh;
+    ngx_push_notices_t   ns;
+    ngx_push_message_t  *m;
+
+    if (op->size > op->target.product->payload_limit) {
+        ngx_push_count(drops[NGX_PUSH_DROP_TOO_LARGE]);
+        return NGX_PUSH_TOO_LARGE;
+    }
+
+    if (op->ttl == 0) {
+        return ngx_push_memory_once(op);
+    }
+
+    ttl = op->ttl < 0 ? op->target.product->ttl : op->ttl;
+    ttl = ngx_min(ttl, op->target.product->ttl_max);
+
+    ns.n = 0;
+    ns.reached = 0;
+    ns.more = 0;
+
+    sh = ngx_push_begin_log(&op->target);
+
+    m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
+                               op->size);
+    log = m ? ngx_push_log_get(sh, &op->target) : NULL;
+
+    if (log == NULL) {
+
+        if (m) {
+            ngx_push_message_end(sh, m);
+        }
+
+        ngx_push_end();
+        ngx_push_count(drops[NGX_PUSH_DROP_ZONE_FULL]);
+
+        return NGX_PUSH_FULL;
+    }
+
+    m->qos = op->qos;
+    m->from = op->from.index;
+    m->from_gen = op->from.gen;
+
+    ngx_push_log_append(sh, log, m);
+    ngx_push_message_expire(sh, m, ngx_push_now() + ttl);
+
+    ngx_push_fault_point("save");
+    ngx_push_commit();
+
+    ngx_push_memory_limit(sh, log, &op->target);
+
+    op->incarnation = log->incarnation;
+    op->seq = m->seq;
+    op->expires = ngx_push_wall(m->expire);
+
+    lh.index = ngx_push_ref(log);
+    lh.gen = log->slot.gen;
+    mh.index = ngx_push_ref(m);
+    mh.gen = m->slot.gen;
+
+    if (op->target.kind == NGX_PUSH_INBOX) {
+        ngx_push_notify_user(sh, &op->target, &ns);
+
+    } else if (op->target.kind != NGX_PUSH_UPLINK) {
+        ngx_push_notify_members(log, &ns);
+    }
+
+    ngx_push_end();
+    ngx_push_fault_point("saved");
+
+    ngx_push_count(saved[op->target.kind]);
+
+    op->reached = ns.reached;
+
+    ngx_push_notify_send(&ns, NGX_PUSH_MAIL_INBOX, NGX_PUSH_MAIL_CHANNEL,
+                         lh, mh, op->seq);
+
+    return NGX_OK;
+}
+
+
+/* To those who are there now, in no log; "seq" counts the notes to come back. */
+
+static ngx_int_t
+ngx_push_memory_once(ngx_push_save_t *op)
+{
+    ngx_push_log_t      *log;
+    ngx_push_shard_t    *sh;
+    ngx_push_handle_t    lh, mh;
+    ngx_push_notices_t   ns;
+    ngx_push_message_t  *m;
+
+    ns.n = 0;
+    ns.reached = 0;
+    ns.more = 0;
+    ngx_memzero(&lh, sizeof(ngx_push_handle_t));
+    ngx_memzero(&mh, sizeof(ngx_push_handle_t));
+
+    op->incarnation = 0;
+    op->seq = 0;
+    op->expires = 0;
+    op->reached = 0;
+
+    sh = ngx_push_begin_log(&op->target);
+
+    if (op->target.kind == NGX_PUSH_INBOX) {
+        ngx_push_notify_user(sh, &op->target, &ns);
+
+    } else {
+        log = ngx_push_log_find(sh, &op->target);
+
+        if (log) {
+            ngx_push_notify_members(log, &ns);
+            lh.index = ngx_push_ref(log);
+            lh.gen = log->slot.gen;
+        }
+    }
+
+    if (ns.n == 0) {
+        ngx_push_end();
+        ngx_push_count(drops[NGX_PUSH_DROP_OFFLINE]);
+        return NGX_OK;
+    }
+
+    m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
+                               op->size);
+
+    if (m == NULL) {
+        ngx_push_end();
+        ngx_push_count(drops[NGX_PUSH_DROP_ZONE_FULL]);
+        return NGX_PUSH_FULL;
+    }
+
+    ngx_push_set(m->slot.used, NGX_PUSH_MSG_ONCE);
+    m->product = op->target.product->id;
+    m->kind = op->target.kind;
+    m->seq = ns.n;
+
+    ngx_push_message_expire(sh, m, ngx_push_now() + NGX_PUSH_ONCE_KEEP);
+
+    mh.index = ngx_push_ref(m);
+    mh.gen = m->slot.gen;
+
+    ngx_push_end();
+
+    ngx_push_count(once[op->target.kind]);
+
+    op->reached = ns.reached;
+
+    ngx_push_notify_send(&ns, NGX_PUSH_MAIL_ONCE, NGX_PUSH_MAIL_CHANNEL_ONCE,
+                         lh, mh, 0);
+
+    return NGX_OK;
+}
+
+
+/* Oldest first, counted. */
+
+static void
+ngx_push_memory_limit(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_target_t *t)
+{
+    ngx_uint_t  limit;
+
+    switch (t->kind) {
+
+    case NGX_PUSH_INBOX:
+        limit = t->product->inbox_limit;
+        break;
+
+    case NGX_PUSH_GROUP:
+        limit = t->product->group_limit;
+        break;
+
+    case NGX_PUSH_BROADCAST:
+        limit = t->product->broadcast_limit;
+        break;
+
+    default:
+        limit = t->product->uplink_limit;
+        break;
+    }
+
+    while (log->count > limit) {
+        ngx_push_count(drops[NGX_PUSH_DROP_LIMIT]);
+        ngx_push_log_drop(sh, ngx_push_ptr(log->head));
+        ngx_push_commit_long();
+    }
+}
+
+
+static void
+ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
+    ngx_push_notices_t *ns)
+{
+    uint64_t             user_hash;
+    ngx_push_ref_t      *table, ref, sref;
+    ngx_push_sub_t      *sub;
+    ngx_push_notice_t   *notice;
+    ngx_push_session_t  *s;
+
+    user_hash = ngx_push_user_hash(&t->name);
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
+
+    for (ref = table[user_hash & sh->mask]; ref; ref = s->hnext) {
+        s = ngx_push_ptr(ref);
+
+        if (s->user_hash != user_hash || s->presence != NGX_PUSH_ONLINE
+            || !ngx_push_worker_alive(s->worker, s->worker_gen))
+        {
+            continue;
+        }
+
+        for (sref = s->subs; sref; sref = sub->next) {
+            sub = ngx_push_ptr(sref);
+
+            if (sub->kind == NGX_PUSH_INBOX
+                && sub->product == t->product->id
+                && (sub->flags & NGX_PUSH_SUB_BOUND))
+            {
+                break;
+            }
+        }
+
+        if (sref == 0) {
+            continue;
+        }
+
+        if (ns->n == NGX_PUSH_NOTIFY_MAX) {
+
+            /* a crowd under one name: they look for themselves */
+
+            ngx_push_worker_slot(s->worker)->mailbox.resync = 1;
+            continue;
+        }
+
+        notice = &ns->notice[ns->n++];
+        ns->reached++;
+
+        notice->worker = s->worker;
+        notice->worker_gen = s->worker_gen;
+        notice->mail.conn = s->conn;
+        notice->mail.to.index = ref;
+        notice->mail.to.gen = s->slot.gen;
+    }
+}
+
+
+static void
+ngx_push_notify_members(ngx_push_log_t *log, ngx_push_notices_t *ns)
+{
+    ngx_push_ref_t      ref;
+    ngx_push_notice_t  *notice;
+    ngx_push_member_t  *member;
+
+    for (ref = log->members; ref; ref = member->next) {
+        member = ngx_push_ptr(ref);
+
+        if (member->count == 0
+            || !ngx_push_worker_alive(member->worker, member->worker_gen))
+        {
+            continue;
+        }
+
+        ns->reached += member->count;
+
+        if (ns->n == NGX_PUSH_NOTIFY_MAX) {
+            ngx_push_worker_slot(member->worker)->mailbox.resync = 1;
+            continue;
+        }
+
+        notice = &ns->notice[ns->n++];
+        notice->worker = member->worker;
+        notice->worker_gen = member->worker_gen;
+        notice->mail.to.index = 0;
+    }
+}
+
+
+static void
+ngx_push_notify_send(ngx_push_notices_t *ns, ngx_uint_t inbox,
+    ngx_uint_t channel, ngx_push_handle_t log, ngx_push_handle_t msg,
+    uint64_t seq)
+{
+    ngx_uint_t          i;
+    ngx_push_mail_t    *mail;
+
+    for (i = 0; i < ns->n; i++) {
+        mail = &ns->notice[i].mail;
+
+        mail->reason = 0;
+        mail->spare = 0;
+        mail->msg = msg;
+        mail->seq = seq;
+
+        if (mail->to.index) {
+            mail->type = inbox;
+
+        } else {
+            mail->type = channel;
+            mail->conn = 0;
+            mail->to = log;
+        }
+
+        ngx_push_mail_send(ns->notice[i].worker, ns->notice[i].worker_gen,
+                           mail);
+    }
+}
+
+
+static ngx_int_t
+ngx_push_memory_status(ngx_push_status_t *op, ngx_push_done_pt done,
+    ngx_push_handle_t handle)
+{
+    ngx_int_t            rc;
+    ngx_push_log_t      *log;
+    ngx_push_shard_t    *sh;
+    ngx_push_message_t  *m;
+
+    rc = NGX_PUSH_NOT_FOUND;
+    sh = ngx_push_begin_log(&op->target);
+
+    log = ngx_push_log_find(sh, &op->target);
+
+    if (log == NULL || log->incarnation != op->incarnation || op->seq == 0
+        || op->seq > log->last)
+    {
+        goto done;
+    }
+
+    rc = NGX_OK;
+
+    m = ngx_push_log_after(log, op->seq - 1, 0);
+
+    if (m && m->seq == op->seq) {
+        op->state = m->nsent ? NGX_PUSH_STATE_SENT : NGX_PUSH_STATE_SAVED;
+        op->nsent = m->nsent;
+        op->created = ngx_push_wall(m->created);
+        op->expires = ngx_push_wall(m->expire);
+        op->size = m->size;
+        goto done;
+    }
+
+    op->state = (op->seq <= log->acked && op->seq > log->ended)
+                ? NGX_PUSH_STATE_ACKED : NGX_PUSH_STATE_ENDED;
+    op->nsent = 0;
+    op->created = 0;
+    op->expires = 0;
+    op->size = 0;
+
+done:
+
+    ngx_push_end();
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_push_memory_read(ngx_push_read_t *op, ngx_push_done_pt done,
+    ngx_push_handle_t handle)
+{
+    size_t               bytes;
+    uint64_t             after;
+    ngx_int_t            rc;
+    ngx_uint_t           hold;
+    ngx_push_log_t      *log;
+    ngx_push_ref_t       hint;
+    ngx_push_shard_t    *sh;
+    ngx_push_message_t  *m;
+
+    if (ngx_array_init(&op->entries, op->pool, 16, sizeof(ngx_push_entry_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    op->lost = 0;
+    after = op->after;
+    bytes = 0;
+    hint = 0;
+
+    /*
+     * A message is pinned and copied outside of the lock, one at a time: its
+     * sequence number finds the next one whatever happened in between.
+     */
+
+    while (op->entries.nelts < op->max && bytes < op->max_bytes) {
+        sh = ngx_push_begin_log(&op->target);
+        log = ngx_push_log_find(sh, &op->target);
+
+        if (log == NULL) {
+            op->lost = (op->incarnation != 0 && op->entries.nelts == 0);
+            ngx_push_end();
+            break;
+        }
+
+        if (op->incarnation && log->incarnation != op->incarnation) {
+            op->lost = 1;
+            after = 0;
+        }
+
+        op->incarnation = log->incarnation;
+
+        m = ngx_push_log_after(log, after, hint);
+
+        if (m == NULL || ngx_push_pin(m) != NGX_OK) {
+            ngx_push_end();
+            break;
+        }
+
+        after = m->seq;
+        hint = ngx_push_ref(m);
+        bytes += m->size;
+
+        ngx_push_end();
+
+        hold = ngx_push_pin_hold();
+        rc = ngx_push_memory_entry(op, m, log);
+        ngx_push_pin_release(hold);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_push_memory_entry(ngx_push_read_t *op, ngx_push_message_t *m,
+    ngx_push_log_t *log)
+{
+    size_t             len;
+    u_char            *p;
+    ngx_push_entry_t  *e;
+
+    e = ngx_array_push(&op->entries);
+
+    if (e == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(e, sizeof(ngx_push_entry_t));
+
+    len = ngx_push_message_payload(m) + m->size;
+
+    p = ngx_pnalloc(op->pool, len + 1);
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_push_message_copy(m, 0, len, p);
+
+    e->incarnation = op->incarnation;
+    e->seq = m->seq;
+    e->created = ngx_push_wall(m->created);
+    e->expires = ngx_push_wall(m->expire);
+
+    e->ctype.data = p;
+    e->ctype.len = m->ctype_len;
+    p += m->ctype_len;
+
+    if (op->target.kind == NGX_PUSH_UPLINK && m->props_len >= 3) {
+        e->type.len = p[0];
+        e->type.data = p + 1;
+        e->user.len = p[1 + e->type.len];
+        e->user.data = p + 2 + e->type.len;
+        e->device.len = p[2 + e->type.len + e->user.len];
+        e->device.data = p + 3 + e->type.len + e->user.len;
+    }
+
+    e->payload.data = p + m->props_len;
+    e->payload.len = m->size;
+
+    (void) log;
+
+    return NGX_OK;
+}
+
+
+size_t
+ngx_push_uplink_props(u_char *buf, ngx_str_t *type, ngx_str_t *user,
+    ngx_str_t *device)
+{
+    u_char  *p;
+
+    p = buf;
+
+    *p++ = (u_char) type->len;
+    p = ngx_cpymem(p, type->data, type->len);
+    *p++ = (u_char) user->len;
+    p = ngx_cpymem(p, user->data, user->len);
+    *p++ = (u_char) device->len;
+    p = ngx_cpymem(p, device->data, device->len);
+
+    return p - buf;
+}

@@ -1,0 +1,361 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+/* What is to be sent to a device next, and entered as sent. */
+
+
+#include "ngx_push_take.h"
+
+
+static ngx_uint_t ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub);
+static ngx_int_t ngx_push_take_again(ngx_push_take_t *t,
+    ngx_push_inflight_t *e);
+static ngx_uint_t ngx_push_take_open(ngx_push_session_t *s);
+
+
+/*
+ * Packet ids are given in order, so those in flight lie between the oldest
+ * and the newest; the next one is free unless that range is all there are.
+ */
+
+static ngx_uint_t
+ngx_push_take_open(ngx_push_session_t *s)
+{
+    uint16_t              pid;
+    ngx_push_inflight_t  *e;
+
+    if (s->nflight >= s->window) {
+        return 0;
+    }
+
+    if (s->first == 0) {
+        return 1;
+    }
+
+    pid = s->pid + 1;
+
+    if (pid == 0) {
+        pid = 1;
+    }
+
+    e = ngx_push_ptr(s->first);
+
+    return e->pid != pid;
+}
+
+
+static ngx_uint_t
+ngx_push_sub_qos(ngx_push_sub_t *sub)
+{
+    return ((sub->flags & (NGX_PUSH_SUB_BIND|NGX_PUSH_SUB_BIND_QOS1))
+            == (NGX_PUSH_SUB_BIND|NGX_PUSH_SUB_BIND_QOS1))
+           || ((sub->flags & (NGX_PUSH_SUB_OWN|NGX_PUSH_SUB_OWN_QOS1))
+               == (NGX_PUSH_SUB_OWN|NGX_PUSH_SUB_OWN_QOS1));
+}
+
+
+void
+ngx_push_out_fill(ngx_push_out_t *out, ngx_push_sub_t *sub,
+    ngx_push_message_t *m, uint32_t now)
+{
+    ngx_push_log_t   *log;
+    ngx_push_conf_t  *pcf;
+
+    pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
+
+    out->msg = m;
+    out->incarnation = sub->incarnation;
+    out->seq = m->seq;
+    out->kind = sub->kind;
+    out->product = pcf ? ngx_push_product_by_id(pcf, sub->product) : NULL;
+    out->group.len = 0;
+    out->remaining = m->expire > now ? m->expire - now : 0;
+    out->ids[0] = sub->flags & NGX_PUSH_SUB_BIND ? sub->id[0] : 0;
+    out->ids[1] = sub->flags & NGX_PUSH_SUB_OWN ? sub->id[1] : 0;
+    out->pid = 0;
+    out->qos = 0;
+    out->dup = 0;
+
+    if (sub->kind == NGX_PUSH_GROUP) {
+        log = ngx_push_ptr(sub->log);
+        out->group.data = ngx_push_log_name(log);
+        out->group.len = log->name_len;
+    }
+}
+
+
+/* NGX_OK; NGX_AGAIN: window or zone is full; NGX_DECLINED: not for it. */
+
+ngx_int_t
+ngx_push_take_message(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_sub_t *sub, ngx_push_message_t *m, ngx_push_out_t *out,
+    uint32_t now)
+{
+    ngx_uint_t            qos;
+    ngx_push_inflight_t  *e, *last;
+
+    if (m->expire <= now
+        || ((sub->flags & NGX_PUSH_SUB_NO_LOCAL)
+            && m->from == sub->session && m->from_gen == s->slot.gen))
+    {
+        ngx_push_sub_pass(sub, m->seq);
+        return NGX_DECLINED;
+    }
+
+    qos = m->qos && ngx_push_sub_qos(sub);
+
+    if (!qos) {
+        ngx_push_out_fill(out, sub, m, now);
+        ngx_push_sub_pass(sub, m->seq);
+        goto done;
+    }
+
+    if (!ngx_push_take_open(s)) {
+        return NGX_AGAIN;
+    }
+
+    e = ngx_push_alloc(sh, NGX_PUSH_INFLIGHT);
+
+    if (e == NULL) {
+        return NGX_AGAIN;
+    }
+
+    ngx_push_out_fill(out, sub, m, now);
+
+    ngx_push_set(s->pid, s->pid == 65535 ? 1 : s->pid + 1);
+
+    e->next = 0;
+    e->sub = ngx_push_ref(sub);
+    e->seq = m->seq;
+    e->pid = s->pid;
+
+    if (s->last) {
+        last = ngx_push_ptr(s->last);
+        ngx_push_set(last->next, ngx_push_ref(e));
+
+    } else {
+        ngx_push_set(s->first, ngx_push_ref(e));
+    }
+
+    ngx_push_set(s->last, ngx_push_ref(e));
+    ngx_push_set(s->nflight, s->nflight + 1);
+    ngx_push_set(sub->lag, sub->lag + (uint32_t) (m->seq - sub->sent));
+    ngx_push_set(sub->sent, m->seq);
+
+    out->pid = s->pid;
+    out->qos = 1;
+
+done:
+
+    ngx_push_set(sub->hint, ngx_push_ref(m));
+
+    /* a figure for whoever asks, not worth a lock or an undo */
+
+    m->nsent++;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
+{
+    ngx_int_t            rc;
+    ngx_uint_t           settle;
+    ngx_push_log_t      *log;
+    ngx_push_message_t  *m;
+
+    if (!(sub->flags & NGX_PUSH_SUB_BOUND)) {
+        return 1;
+    }
+
+    settle = 0;
+
+    if (sub->kind == NGX_PUSH_INBOX) {
+        log = ngx_push_sub_inbox(t->sh, t->s, sub);
+
+        if (log == NULL) {
+            return 1;
+        }
+
+    } else {
+        log = ngx_push_ptr(sub->log);
+
+        if (*(volatile uint64_t *) &log->last == sub->sent) {
+            return 1;
+        }
+
+        (void) ngx_push_begin_channel(log->hash);
+    }
+
+    rc = NGX_OK;
+
+    while (t->n < t->max) {
+        m = ngx_push_log_after(log, sub->sent, sub->hint);
+
+        if (m == NULL) {
+            break;
+        }
+
+        if (ngx_push_pin(m) != NGX_OK) {
+            rc = NGX_AGAIN;
+            break;
+        }
+
+        rc = ngx_push_take_message(t->sh, t->s, sub, m, &t->out[t->n],
+                                   t->now);
+
+        if (rc == NGX_AGAIN) {
+            break;
+        }
+
+        if (rc == NGX_OK) {
+            t->n++;
+        }
+
+        settle |= (sub->lag == 0);
+
+        ngx_push_fault_point("take");
+        ngx_push_commit_long();
+    }
+
+    if (sub->kind != NGX_PUSH_INBOX) {
+        ngx_push_end_channel();
+
+    } else if (settle) {
+        ngx_push_inbox_settle(t->sh, log, t->s->user_hash);
+    }
+
+    return rc != NGX_AGAIN;
+}
+
+
+ngx_int_t
+ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out, ngx_uint_t max)
+{
+    ngx_push_ref_t   ref;
+    ngx_push_sub_t  *sub;
+    ngx_push_take_t  t;
+
+    t.s = ngx_push_session_lock(conn, &t.sh);
+
+    if (t.s == NULL) {
+        return NGX_DECLINED;
+    }
+
+    t.out = out;
+    t.n = 0;
+    t.max = max;
+    t.now = ngx_push_now();
+
+    for (ref = t.s->subs; ref && t.n < max; ref = sub->next) {
+        sub = ngx_push_ptr(ref);
+        (void) ngx_push_take_sub(&t, sub);
+    }
+
+    ngx_push_end();
+
+    return t.n;
+}
+
+
+/* NGX_OK: put into out[]; NGX_DECLINED: ended meanwhile; NGX_AGAIN: pins. */
+
+static ngx_int_t
+ngx_push_take_again(ngx_push_take_t *t, ngx_push_inflight_t *e)
+{
+    ngx_int_t            rc;
+    ngx_push_sub_t      *sub;
+    ngx_push_log_t      *log;
+    ngx_push_out_t      *out;
+    ngx_push_message_t  *m;
+
+    sub = ngx_push_ptr(e->sub);
+
+    if (sub->kind == NGX_PUSH_INBOX) {
+        log = ngx_push_sub_inbox(t->sh, t->s, sub);
+
+        if (log == NULL) {
+            return NGX_DECLINED;
+        }
+
+    } else {
+        log = ngx_push_ptr(sub->log);
+        (void) ngx_push_begin_channel(log->hash);
+    }
+
+    m = ngx_push_log_after(log, e->seq - 1, 0);
+    rc = NGX_DECLINED;
+
+    if (m && m->seq == e->seq && m->expire > t->now) {
+        rc = NGX_AGAIN;
+
+        if (ngx_push_pin(m) == NGX_OK) {
+            out = &t->out[t->n++];
+            ngx_push_out_fill(out, sub, m, t->now);
+            out->pid = e->pid;
+            out->qos = 1;
+            out->dup = 1;
+            rc = NGX_OK;
+        }
+    }
+
+    if (sub->kind != NGX_PUSH_INBOX) {
+        ngx_push_end_channel();
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
+    ngx_push_out_t *out, ngx_uint_t max)
+{
+    ngx_int_t             rc;
+    ngx_uint_t            i;
+    ngx_push_ref_t        ref;
+    ngx_push_take_t       t;
+    ngx_push_inflight_t  *e;
+
+    t.s = ngx_push_session_lock(conn, &t.sh);
+
+    if (t.s == NULL) {
+        return NGX_DECLINED;
+    }
+
+    t.out = out;
+    t.n = 0;
+    t.max = max;
+    t.now = ngx_push_now();
+
+    for (ref = t.s->first, i = 0; ref && i < *cursor; i++) {
+        ref = ((ngx_push_inflight_t *) ngx_push_ptr(ref))->next;
+    }
+
+    while (ref && t.n < max) {
+        e = ngx_push_ptr(ref);
+        ref = e->next;
+
+        rc = ngx_push_take_again(&t, e);
+
+        if (rc == NGX_AGAIN) {
+            break;
+        }
+
+        if (rc == NGX_OK) {
+            (*cursor)++;
+
+        } else {
+            ngx_push_window_pass(t.sh, t.s, e);
+            ngx_push_commit_long();
+        }
+    }
+
+    ngx_push_end();
+
+    return t.n;
+}

@@ -1,0 +1,328 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+/*
+ * The window: what was sent at QoS 1 and is not acknowledged, a list from
+ * the oldest to the newest; and the cursors that follow from it.
+ */
+
+
+#include "ngx_push_sub.h"
+
+
+static ngx_uint_t ngx_push_window_remove(ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_inflight_t *prev,
+    ngx_push_inflight_t *e);
+
+
+ngx_push_log_t *
+ngx_push_sub_inbox(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_sub_t *sub)
+{
+    ngx_str_t        user;
+    ngx_push_log_t  *log;
+    ngx_push_ref_t  *table, ref;
+    uint64_t         hash;
+
+    if (sub->log && ngx_push_owner(sub->log, NGX_PUSH_LOG) != NGX_ERROR) {
+        log = ngx_push_ptr(sub->log);
+
+        if (log->slot.used && log->incarnation == sub->incarnation) {
+            return log;
+        }
+    }
+
+    user.data = ngx_push_session_user(s);
+    user.len = s->user_len;
+
+    hash = ngx_push_log_hash(NGX_PUSH_INBOX, sub->product, &user);
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->logs);
+
+    for (ref = table[hash & sh->mask]; ref; ref = log->hnext) {
+        log = ngx_push_ptr(ref);
+
+        if (log->hash == hash && log->kind == NGX_PUSH_INBOX
+            && log->product == sub->product && log->name_len == user.len
+            && ngx_memcmp(ngx_push_log_name(log), user.data, user.len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (ref == 0) {
+        return NULL;
+    }
+
+    ngx_push_set(sub->log, ref);
+
+    if (sub->incarnation != log->incarnation) {
+
+        /* a log that came back: the cursor stands before its first message */
+
+        ngx_push_set(sub->incarnation, log->incarnation);
+        ngx_push_set(sub->sent, log->acked);
+        ngx_push_set(sub->lag, 0);
+    }
+
+    return log;
+}
+
+
+void
+ngx_push_sub_pass(ngx_push_sub_t *sub, uint64_t seq)
+{
+    if (sub->lag) {
+        ngx_push_set(sub->lag, sub->lag + (uint32_t) (seq - sub->sent));
+    }
+
+    ngx_push_set(sub->sent, seq);
+}
+
+
+/*
+ * What every device known to be interested has acknowledged is done with; by
+ * "consume_once", what the first of them has.
+ */
+
+void
+ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash)
+{
+    uint64_t              done, acked;
+    ngx_uint_t            once, n;
+    ngx_push_ref_t       *table, ref, sref;
+    ngx_push_sub_t       *sub;
+    ngx_push_conf_t      *pcf;
+    ngx_push_session_t   *s;
+    ngx_push_product_t   *product;
+
+    pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
+    product = pcf ? ngx_push_product_by_id(pcf, log->product) : NULL;
+    once = product && product->consume_once;
+
+    done = 0;
+    n = 0;
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
+
+    for (ref = table[user_hash & sh->mask]; ref; ref = s->hnext) {
+        s = ngx_push_ptr(ref);
+
+        if (s->user_hash != user_hash) {
+            continue;
+        }
+
+        for (sref = s->subs; sref; sref = sub->next) {
+            sub = ngx_push_ptr(sref);
+
+            if (sub->kind != NGX_PUSH_INBOX) {
+                break;
+            }
+
+            if (sub->product != log->product) {
+                continue;
+            }
+
+            acked = sub->incarnation == log->incarnation
+                    ? sub->sent - sub->lag : 0;
+
+            if (n++ == 0) {
+                done = acked;
+
+            } else {
+                done = once ? ngx_max(done, acked) : ngx_min(done, acked);
+            }
+
+            break;
+        }
+    }
+
+    if (n && done > log->acked) {
+        ngx_push_log_trim(sh, log, done);
+    }
+}
+
+
+/*
+ * Takes an entry out.  1: the cursor of its subscription has moved.  It moves
+ * when the entry was the oldest of its log, to before the next one of it.
+ */
+
+static ngx_uint_t
+ngx_push_window_remove(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_inflight_t *prev, ngx_push_inflight_t *e)
+{
+    uint64_t              sent;
+    ngx_push_ref_t        ref;
+    ngx_push_sub_t       *sub;
+    ngx_push_inflight_t  *f;
+
+    sub = ngx_push_ptr(e->sub);
+
+    if (prev) {
+        ngx_push_set(prev->next, e->next);
+
+    } else {
+        ngx_push_set(s->first, e->next);
+    }
+
+    if (e->next == 0) {
+        ngx_push_set(s->last, prev ? ngx_push_ref(prev) : 0);
+    }
+
+    ngx_push_set(s->nflight, s->nflight - 1);
+
+    if (prev) {
+        for (ref = s->first; ref != e->next; ref = f->next) {
+            f = ngx_push_ptr(ref);
+
+            if (f->sub == e->sub) {
+                ngx_push_free(sh, e);
+                return 0;
+            }
+        }
+    }
+
+    sent = sub->sent;
+
+    for (ref = e->next; ref; ref = f->next) {
+        f = ngx_push_ptr(ref);
+
+        if (f->sub == e->sub) {
+            sent = f->seq - 1;
+            break;
+        }
+    }
+
+    /* after a window was given up its cursor may stand before the entry */
+
+    if (sent <= sub->sent) {
+        ngx_push_set(sub->lag, (uint32_t) (sub->sent - sent));
+    }
+
+    ngx_push_free(sh, e);
+
+    return 1;
+}
+
+
+void
+ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_inflight_t *e)
+{
+    ngx_push_ref_t        ref;
+    ngx_push_sub_t       *sub;
+    ngx_push_log_t       *log;
+    ngx_push_inflight_t  *prev;
+
+    prev = NULL;
+
+    for (ref = s->first; ref != ngx_push_ref(e); ref = prev->next) {
+        prev = ngx_push_ptr(ref);
+    }
+
+    sub = ngx_push_ptr(e->sub);
+
+    if (ngx_push_window_remove(sh, s, prev, e)
+        && sub->kind == NGX_PUSH_INBOX)
+    {
+        ngx_push_fault_point("ack");
+
+        log = ngx_push_sub_inbox(sh, s, sub);
+
+        if (log) {
+            ngx_push_inbox_settle(sh, log, s->user_hash);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_push_ack(ngx_push_conn_t *conn, ngx_uint_t pid)
+{
+    ngx_push_ref_t        ref;
+    ngx_push_shard_t     *sh;
+    ngx_push_session_t   *s;
+    ngx_push_inflight_t  *e;
+
+    s = ngx_push_session_lock(conn, &sh);
+
+    if (s == NULL) {
+        return NGX_DECLINED;
+    }
+
+    for (ref = s->first; ref; ref = e->next) {
+        e = ngx_push_ptr(ref);
+
+        if (e->pid == pid) {
+            ngx_push_window_pass(sh, s, e);
+            ngx_push_end();
+            ngx_push_count(acked);
+
+            return NGX_OK;
+        }
+    }
+
+    ngx_push_end();
+
+    return NGX_PUSH_NOT_FOUND;
+}
+
+
+void
+ngx_push_window_drop(ngx_push_shard_t *sh, ngx_push_session_t *s)
+{
+    ngx_push_ref_t        ref;
+    ngx_push_sub_t       *sub;
+    ngx_push_inflight_t  *e;
+
+    for (ref = s->subs; ref; ref = sub->next) {
+        sub = ngx_push_ptr(ref);
+
+        if (sub->lag) {
+            ngx_push_set(sub->sent, sub->sent - sub->lag);
+            ngx_push_set(sub->lag, 0);
+            ngx_push_commit_long();
+        }
+    }
+
+    while (s->first) {
+        e = ngx_push_ptr(s->first);
+
+        ngx_push_set(s->first, e->next);
+        ngx_push_set(s->nflight, s->nflight - 1);
+        ngx_push_free(sh, e);
+
+        if (s->first == 0) {
+            ngx_push_set(s->last, 0);
+        }
+
+        ngx_push_commit_long();
+    }
+}
+
+
+void
+ngx_push_window_purge(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_ref_t sub)
+{
+    ngx_push_ref_t        ref;
+    ngx_push_inflight_t  *e, *prev;
+
+    prev = NULL;
+
+    for (ref = s->first; ref; /* void */ ) {
+        e = ngx_push_ptr(ref);
+        ref = e->next;
+
+        if (e->sub == sub) {
+            (void) ngx_push_window_remove(sh, s, prev, e);
+            ngx_push_commit_long();
+
+        } else {
+            prev = e;
+        }
+    }
+}
