@@ -2,7 +2,7 @@
 # "make help" lists the targets; this file only says what depends on what,
 # the work is done by nginx's own build system and by the scripts in util/.
 
-NGINX      ?= /usr/sbin/nginx
+NGINX_BIN  ?= /usr/sbin/nginx
 NGINX_SRC  ?= /usr/share/nginx/src
 NDK_SRC    ?= /usr/share/nginx-ndk/src
 SANITIZE   ?=
@@ -24,7 +24,7 @@ SANITIZE_FLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer
 BUILD_FLAGS    := $(if $(SANITIZE),$(SANITIZE_FLAGS)) \
                   $(if $(FAULT),-DNGX_PUSH_FAULT_POINTS)
 
-export NGINX NGINX_SRC NDK_SRC BUILD
+export NGINX_SRC NDK_SRC BUILD
 
 ifeq (0,$(MAKELEVEL))
 MAKEFLAGS += -j$(shell nproc)
@@ -88,7 +88,7 @@ modules: $(BUILD)/Makefile
 # The nginx to run the modules in: the packaged one, for a sanitizer build
 # with its run-time libraries loaded first.
 $(BUILD)/nginx: util/launcher $(BUILD)/inputs
-	@util/launcher $(if $(SANITIZE),--sanitize) '$(NGINX)' > $@
+	@util/launcher $(if $(SANITIZE),--sanitize) '$(NGINX_BIN)' > $@
 	@chmod +x $@
 
 
