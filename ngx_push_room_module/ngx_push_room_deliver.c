@@ -101,6 +101,7 @@ ngx_push_room_take(ngx_push_room_conn_t *room)
         }
 
         if (n <= 0) {
+            ngx_push_unpin();
             room->take = 0;
             break;
         }
@@ -147,6 +148,7 @@ ngx_push_room_redeliver(ngx_push_room_conn_t *room)
         }
 
         if (n <= 0) {
+            ngx_push_unpin();
             return NGX_OK;
         }
 

@@ -94,6 +94,7 @@ ngx_push_room_puback(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
         return ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
 
     default:
+        ngx_push_count(drops[NGX_PUSH_DROP_UNKNOWN_ACK]);
         return NGX_OK;
     }
 }
