@@ -45,7 +45,10 @@ void ngx_push_mailbox_exit(void);
 void ngx_push_fanout_init(void);
 
 
-/* the worker is to leave: set by the wake-up socket's close */
+/*
+ * The worker is to leave, as the close of the wake-up socket tells; again
+ * when a connection was attached after that.
+ */
 
 void ngx_push_worker_drain(void);
 

@@ -11,6 +11,8 @@
 #define NGX_PUSH_LIMBO_BATCH    64
 
 
+static ngx_push_message_t *ngx_push_message_alloc(ngx_push_shard_t *sh,
+    size_t size);
 static ngx_int_t ngx_push_message_chunks(ngx_push_shard_t *sh,
     ngx_push_message_t *m, size_t size);
 static void ngx_push_message_free(ngx_push_shard_t *sh,
@@ -55,16 +57,10 @@ ngx_push_message_fill(ngx_push_fill_t *f, u_char *p, size_t len)
 }
 
 
-ngx_push_message_t *
-ngx_push_message_build(ngx_push_shard_t *sh, ngx_str_t *ctype,
-    ngx_str_t *props, ngx_chain_t *payload, size_t size)
+static ngx_push_message_t *
+ngx_push_message_alloc(ngx_push_shard_t *sh, size_t size)
 {
-    ngx_push_fill_t      f;
     ngx_push_message_t  *m;
-
-    if (sh->limbo.count >= NGX_PUSH_LIMBO_BATCH) {
-        (void) ngx_push_message_reclaim(sh, 2 * NGX_PUSH_LIMBO_BATCH);
-    }
 
     m = ngx_push_alloc(sh, NGX_PUSH_MESSAGE);
 
@@ -77,17 +73,46 @@ ngx_push_message_build(ngx_push_shard_t *sh, ngx_str_t *ctype,
                 - sizeof(ngx_push_slot_t));
 
     m->slot.used = NGX_PUSH_MSG_BUILDING;
+
+    if (ngx_push_message_chunks(sh, m, size) != NGX_OK) {
+        ngx_push_message_free(sh, m);
+        return NULL;
+    }
+
+    return m;
+}
+
+
+ngx_push_message_t *
+ngx_push_message_build(ngx_push_shard_t *sh, ngx_str_t *ctype,
+    ngx_str_t *props, ngx_chain_t *payload, size_t size)
+{
+    ngx_push_fill_t      f;
+    ngx_push_message_t  *m;
+
+    if (sh->limbo.count >= NGX_PUSH_LIMBO_BATCH) {
+        (void) ngx_push_message_reclaim(sh, 2 * NGX_PUSH_LIMBO_BATCH);
+    }
+
+    m = ngx_push_message_alloc(sh, ctype->len + props->len + size);
+
+    if (m == NULL) {
+
+        if (ngx_push_message_reclaim(sh, NGX_MAX_INT32_VALUE) == 0) {
+            return NULL;
+        }
+
+        m = ngx_push_message_alloc(sh, ctype->len + props->len + size);
+
+        if (m == NULL) {
+            return NULL;
+        }
+    }
+
     m->ctype_len = ctype->len;
     m->props_len = props->len;
     m->size = size;
     m->created = ngx_push_now();
-
-    if (ngx_push_message_chunks(sh, m, ctype->len + props->len + size)
-        != NGX_OK)
-    {
-        ngx_push_message_free(sh, m);
-        return NULL;
-    }
 
     f.pos = m->data;
     f.last = m->data + NGX_PUSH_MSG_INLINE;

@@ -155,6 +155,13 @@ ngx_push_session_new(ngx_push_shard_t *sh, uint64_t user_hash,
     s->hnext = *bucket;
     ngx_push_set(*bucket, ngx_push_ref(s));
 
+    /* always on one list or online, so that it cannot be left behind */
+
+    s->presence = NGX_PUSH_OFFLINE;
+    s->since = ngx_push_now();
+    ngx_push_list_append(&sh->offline, s,
+                         offsetof(ngx_push_session_t, lnext));
+
     return s;
 }
 
@@ -228,12 +235,6 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
     if (claim->will.product
         && ngx_push_will_set(sh, s, claim) != NGX_OK)
     {
-        /* a session without a list would be nobody's */
-
-        if (s->presence == 0) {
-            ngx_push_session_forget(sh, s);
-        }
-
         ngx_push_end();
         return NGX_PUSH_FULL;
     }
@@ -341,6 +342,7 @@ ngx_push_session_own(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_set(s->proto, (uint8_t) claim->proto);
     ngx_push_set(s->window, (uint16_t) claim->window);
     ngx_push_set(s->expiry, claim->expiry);
+    ngx_push_set(s->ephemeral, (uint8_t) claim->ephemeral);
     ngx_push_set(s->mqtt, 1);
 }
 
@@ -433,6 +435,10 @@ ngx_push_session_release(ngx_push_conn_t *conn, ngx_uint_t broken,
 
     due = s->will && (s->will_delay == 0 || expiry == 0);
 
+    if (s->ephemeral && !s->will) {
+        ngx_push_session_forget(sh, s);
+    }
+
     ngx_push_end();
 
     if (due) {
@@ -486,6 +492,11 @@ ngx_push_session_sweep(ngx_push_shard_t *sh, ngx_push_conf_t *pcf,
 
         if (s->since + pcf->linger > now) {
             break;
+        }
+
+        if (s->ephemeral && !s->will) {
+            ngx_push_session_forget(sh, s);
+            continue;
         }
 
         ngx_push_session_unlist(sh, s);

@@ -69,7 +69,7 @@ typedef struct {
     uint8_t              mqtt;         /* 1: there is an MQTT session */
     uint8_t              user_len;
     uint8_t              device_len;
-    uint8_t              spare;
+    uint8_t              ephemeral;    /* forgotten when it goes */
     u_char               name[NGX_PUSH_SESSION_INLINE];   /* user, device */
 } ngx_push_session_t;
 
@@ -135,6 +135,7 @@ typedef struct {
     ngx_uint_t           window;       /* 1 .. 65535 */
     uint32_t             expiry;       /* seconds, already cut to the limit */
     unsigned             clean:1;      /* Clean Start */
+    unsigned             ephemeral:1;  /* a device id nobody can use again */
 
     /* in: the will, when will.product is set */
     ngx_push_target_t    will;

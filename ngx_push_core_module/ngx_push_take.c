@@ -10,7 +10,7 @@
 #include "ngx_push_take.h"
 
 
-static ngx_uint_t ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub);
+static void ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub);
 static ngx_int_t ngx_push_take_again(ngx_push_take_t *t,
     ngx_push_inflight_t *e);
 static ngx_uint_t ngx_push_take_open(ngx_push_session_t *s);
@@ -160,7 +160,7 @@ done:
 }
 
 
-static ngx_uint_t
+static void
 ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
 {
     ngx_int_t            rc;
@@ -169,7 +169,7 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
     ngx_push_message_t  *m;
 
     if (!(sub->flags & NGX_PUSH_SUB_BOUND)) {
-        return 1;
+        return;
     }
 
     settle = 0;
@@ -178,30 +178,28 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
         log = ngx_push_sub_inbox(t->sh, t->s, sub);
 
         if (log == NULL) {
-            return 1;
+            return;
         }
 
     } else {
+
+        /* the log counts us and so stays: a glance needs no lock */
+
         log = ngx_push_ptr(sub->log);
 
-        if (*(volatile uint64_t *) &log->last == sub->sent) {
-            return 1;
+        if (sub->log == 0
+            || *(volatile uint64_t *) &log->last == sub->sent)
+        {
+            return;
         }
 
         (void) ngx_push_begin_channel(log->hash);
     }
 
-    rc = NGX_OK;
-
     while (t->n < t->max) {
         m = ngx_push_log_after(log, sub->sent, sub->hint);
 
-        if (m == NULL) {
-            break;
-        }
-
-        if (ngx_push_pin(m) != NGX_OK) {
-            rc = NGX_AGAIN;
+        if (m == NULL || ngx_push_pin(m) != NGX_OK) {
             break;
         }
 
@@ -228,8 +226,6 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
     } else if (settle) {
         ngx_push_inbox_settle(t->sh, log, t->s->user_hash);
     }
-
-    return rc != NGX_AGAIN;
 }
 
 
@@ -253,7 +249,7 @@ ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out, ngx_uint_t max)
 
     for (ref = t.s->subs; ref && t.n < max; ref = sub->next) {
         sub = ngx_push_ptr(ref);
-        (void) ngx_push_take_sub(&t, sub);
+        ngx_push_take_sub(&t, sub);
     }
 
     ngx_push_end();

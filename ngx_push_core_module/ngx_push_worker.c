@@ -339,20 +339,20 @@ ngx_push_worker_drain(void)
 {
     ngx_push_conf_t  *pcf;
 
-    if (ngx_push_self == NULL
-        || ngx_push_self->state == NGX_PUSH_WORKER_DRAINING)
-    {
+    if (ngx_push_self == NULL) {
         return;
     }
 
-    ngx_push_self->state = NGX_PUSH_WORKER_DRAINING;
+    if (ngx_push_self->state != NGX_PUSH_WORKER_DRAINING) {
+        ngx_push_self->state = NGX_PUSH_WORKER_DRAINING;
 
-    pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
+        pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
 
-    ngx_push_drain_at = 0;
-    ngx_push_drain_left = pcf ? pcf->drain_time / NGX_PUSH_DRAIN_STEP : 0;
+        ngx_push_drain_at = 0;
+        ngx_push_drain_left = pcf ? pcf->drain_time / NGX_PUSH_DRAIN_STEP : 0;
+    }
 
-    if (ngx_push_conn_count()) {
+    if (ngx_push_conn_count() && !ngx_push_drain_event.timer_set) {
         ngx_add_timer(&ngx_push_drain_event, 1);
     }
 }
