@@ -76,7 +76,7 @@ struct ngx_push_center_ctx_s {
     ngx_push_target_t                   target;   /* .product: by auth */
 
     /* by publish */
-    time_t                              ttl;      /* -1: no TTL header */
+    time_t                              ttl;      /* granted; 0: once */
     ngx_uint_t                          qos;
     ngx_chain_t                        *payload;
     ngx_chain_t                        *last;     /* of our own copy */

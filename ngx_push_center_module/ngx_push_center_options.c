@@ -70,9 +70,10 @@ ngx_int_t
 ngx_push_center_options(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
     ngx_int_t *rc)
 {
-    ngx_uint_t        i, seen;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_uint_t           i, seen;
+    ngx_list_part_t     *part;
+    ngx_table_elt_t     *h;
+    ngx_push_product_t  *product;
 
     ctx->ttl = -1;
     ctx->qos = 1;
@@ -87,7 +88,7 @@ ngx_push_center_options(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
             part = part->next;
 
             if (part == NULL) {
-                return NGX_OK;
+                break;
             }
 
             h = part->elts;
@@ -100,6 +101,13 @@ ngx_push_center_options(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
             return NGX_DECLINED;
         }
     }
+
+    product = ctx->target.product;
+
+    ctx->ttl = (ctx->ttl < 0) ? product->ttl
+                              : ngx_min(ctx->ttl, product->ttl_max);
+
+    return NGX_OK;
 }
 
 

@@ -433,11 +433,7 @@ ngx_push_center_created(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
     b->last = ngx_cpymem(p, "\"}\n", sizeof("\"}\n") - 1);
 
     if (ngx_push_center_header(r, "Location", &location) != NGX_OK
-        || ngx_push_center_ttl(r, ctx->ttl < 0
-                                     ? ctx->target.product->ttl
-                                     : ngx_min(ctx->ttl,
-                                           ctx->target.product->ttl_max))
-           != NGX_OK)
+        || ngx_push_center_ttl(r, ctx->ttl) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
