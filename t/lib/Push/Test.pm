@@ -179,8 +179,11 @@ Test::Nginx::Socket::add_block_preprocessor(sub {
     my $push    = $block->push // default_push();
     my $room    = $block->room // 'push_room;';
 
-    # Beside the log that a block may look at, and kept over all blocks.
-    if (!defined $block->must_die) {
+    if (defined $block->must_die) {
+        $block->set_value(suppress_stderr => 1);
+
+    } else {
+        # beside the log that a block may look at, and kept over all blocks
         $main .= "\nerror_log $dir/alert.log alert;\nenv UBSAN_OPTIONS;\n";
     }
 

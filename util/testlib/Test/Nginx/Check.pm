@@ -447,7 +447,7 @@ sub check_error_log ($$) {
     check_lines("$name - error.log (req $repeat)", $lines,
                 $block->error_log, $block->no_error_log);
 
-    warn_of_serious($block, $lines);
+    warn_of_serious($block, $lines) if !defined $block->must_die;
 }
 
 # Not tests of their own, but never silent.

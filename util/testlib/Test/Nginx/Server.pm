@@ -391,7 +391,18 @@ sub running_pid () {
     my ($pid) = @{read_lines("$ServRoot/logs/nginx.pid")};
 
     return undef if !defined $pid || $pid !~ /^(\d+)\s*$/;
-    return kill(0, $1) ? $1 : undef;
+    return is_alive($1) ? $1 : undef;
+}
+
+# Exists, and has not just ended: a daemon is reaped by init, which may take
+# its time.
+sub is_alive ($) {
+    my ($pid) = @_;
+
+    return 0 if !kill 0, $pid;
+
+    my ($stat) = @{read_lines("/proc/$pid/stat")};
+    return !defined $stat || $stat !~ /\) Z /;
 }
 
 sub gone ($$) {
@@ -400,7 +411,7 @@ sub gone ($$) {
 
     for (;;) {
         waitpid($child, WNOHANG) if $child;
-        return 1 if !kill 0, $pid;
+        return 1 if !is_alive($pid);
         return 0 if time > $end;
         sleep 0.01;
     }
