@@ -47,11 +47,11 @@ help:
 	@echo 'make             the modules, in build/'
 	@echo 'make run         a demo server in the foreground; Ctrl-C ends it'
 	@echo '                 (MQTT_PORT MQTTS_PORT HTTP_PORT WORKERS)'
-	@echo 'make test        everything: check, unit, t/*.t (TESTS="t/x.t ...")'
+	@echo 'make test        check, unit, then t/*.t (TESTS="t/x.t ...")'
 	@echo 'make unit        C unit tests only'
 	@echo 'make prove       t/*.t only'
 	@echo 'make check       style and include rules only'
-	@echo 'make fuzz        the parsers under libFuzzer, FUZZ_TIME seconds each'
+	@echo 'make fuzz        parsers under libFuzzer, FUZZ_TIME seconds each'
 	@echo 'make fault       t/fault/*.t, with the fault points compiled in'
 	@echo 'make bench       a short standard set of measurements'
 	@echo 'make install     modules and sample configuration (DESTDIR)'
@@ -170,7 +170,8 @@ define fuzz_rules
 $(BUILD)/fuzz/$(1): t/fuzz/$(1).c $$(call linked,t/fuzz/$(1).c) $(HEADERS) \
                     | $(BUILD)/Makefile
 	@mkdir -p $$(@D)
-	@clang $(C_FLAGS) -fsanitize=fuzzer $(INCLUDES) -o $$@ $$(filter %.c,$$^)
+	@clang $(C_FLAGS) -fsanitize=fuzzer $(INCLUDES) -o $$@ \
+	    $$(filter %.c,$$^)
 endef
 
 $(foreach t,$(UNIT),$(eval $(call unit_rules,$(t))))
