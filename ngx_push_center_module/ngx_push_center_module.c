@@ -315,7 +315,7 @@ ngx_push_center_check(ngx_cycle_t *cycle, void *conf)
 
     if (pmcf->push == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "\"%V\" needs a push { } block in %V:%ui",
+                      "\"%V\" needs a \"push\" block in %V:%ui",
                       &pmcf->name, &pmcf->file, pmcf->line);
         return NGX_CONF_ERROR;
     }

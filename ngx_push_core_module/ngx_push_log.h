@@ -23,9 +23,9 @@
 #include "ngx_push_stats.h"
 
 
-#define NGX_PUSH_MSG_INLINE     320
+#define NGX_PUSH_MSG_INLINE     344
 #define NGX_PUSH_CHUNK_DATA     1008
-#define NGX_PUSH_LOG_INLINE     72
+#define NGX_PUSH_LOG_INLINE     96
 
 #define NGX_PUSH_ID_LEN         (16 + 1 + 20)
 
