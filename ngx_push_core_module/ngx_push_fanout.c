@@ -280,6 +280,17 @@ ngx_push_fanout_deliver(ngx_push_step_t *step, ngx_push_message_t *m,
         return;
     }
 
+    if (pc->blocked) {
+
+        /* a slow reader costs no memory: it reads on when it can */
+
+        if (once) {
+            ngx_push_count(drops[NGX_PUSH_DROP_SLOW]);
+        }
+
+        return;
+    }
+
     s = ngx_push_session_lock(pc, &sh);
 
     if (s == NULL) {
@@ -346,6 +357,11 @@ ngx_push_once_deliver(ngx_push_conn_t *pc, ngx_push_mail_t *mail)
     ngx_push_session_t  *s;
 
     shard = ngx_push_owner(mail->msg.index, NGX_PUSH_MESSAGE);
+
+    if (pc && pc->blocked) {
+        ngx_push_count(drops[NGX_PUSH_DROP_SLOW]);
+        pc = NULL;
+    }
 
     if (pc == NULL || shard == NGX_ERROR) {
         ngx_push_once_done(mail->msg);

@@ -136,6 +136,8 @@ struct ngx_push_conn_s {
     ngx_push_handle_t      session;    /* index: its ref; 0: none yet */
     uint32_t               index;      /* set by ngx_push_conn_attach() */
     unsigned               attached:1;
+    unsigned               blocked:1;  /* its socket takes nothing now: by the
+                                          transport, which takes on after it */
 };
 
 
@@ -152,7 +154,8 @@ struct ngx_push_transport_s {
 
     /*
      * One message in hand, already entered in the session's books: write it.
-     * "out" and the message are valid until return.
+     * "out" and the message are valid until return.  Not called while the
+     * connection is blocked.
      */
     void       (*deliver)(ngx_push_conn_t *pc, ngx_push_out_t *out);
 
