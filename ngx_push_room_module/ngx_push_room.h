@@ -172,9 +172,11 @@ struct ngx_push_room_conn_s {
 };
 
 
-/* seconds that only go forward */
+/* seconds that only go forward; a deadline is never early by rounding */
 
-#define ngx_push_room_now()  ((uint32_t) (ngx_current_msec / 1000))
+#define ngx_push_room_now()        ((uint32_t) (ngx_current_msec / 1000))
+#define ngx_push_room_after(msec)                                             \
+    ((uint32_t) ((ngx_current_msec + (msec) + 999) / 1000))
 
 #define ngx_push_room_srv_conf(room)                                          \
     ((ngx_push_room_srv_conf_t *)                                             \
@@ -340,8 +342,8 @@ void ngx_push_room_wheel_remove(ngx_push_room_conn_t *room);
 void ngx_push_room_wheel_move(ngx_push_room_conn_t *room);
 
 #define ngx_push_room_alive(room)                                             \
-    (room)->deadline = ngx_push_room_now() + (room)->keepalive                \
-                       + ((room)->keepalive + 1) / 2
+    (room)->deadline = ngx_push_room_after((ngx_msec_t) (room)->keepalive     \
+                                           * 1500)
 
 /*
  * end: "code" is the reason code of a DISCONNECT to a client of MQTT 5, 0 is

@@ -15,7 +15,7 @@
 #include "ngx_push_room.h"
 
 
-#define NGX_PUSH_ROOM_LINGER    2      /* seconds */
+#define NGX_PUSH_ROOM_LINGER    2000   /* msec */
 #define NGX_PUSH_ROOM_NO_DROP   NGX_PUSH_DROPS
 
 
@@ -179,7 +179,7 @@ ngx_push_room_end(ngx_push_room_conn_t *room, ngx_push_room_why_t why,
 
     room->exp = 0;
     room->send_deadline = 0;
-    room->deadline = ngx_push_room_now() + NGX_PUSH_ROOM_LINGER;
+    room->deadline = ngx_push_room_after(NGX_PUSH_ROOM_LINGER);
     ngx_push_room_wheel_move(room);
 
     if (rc == NGX_OK) {

@@ -185,8 +185,7 @@ ngx_push_room_handler(ngx_stream_session_t *s)
     room->push.transport = &ngx_push_room_transport;
     room->stream = s;
     room->kind = NGX_PUSH_CONN_HANDSHAKE;
-    room->deadline = ngx_push_room_now()
-                     + (rscf->connect_timeout + 999) / 1000;
+    room->deadline = ngx_push_room_after(rscf->connect_timeout);
 
     ngx_push_room_wheel_add(room);
 

@@ -47,6 +47,7 @@ static ssize_t ngx_push_room_send_ssl(ngx_connection_t *c);
 static size_t ngx_push_room_gather(size_t from, u_char *dst, size_t size);
 #endif
 static ngx_int_t ngx_push_room_keep(ngx_push_room_conn_t *room, size_t sent);
+static ngx_int_t ngx_push_room_block(ngx_push_room_conn_t *room);
 static ngx_int_t ngx_push_room_write_rest(ngx_push_room_conn_t *room);
 
 
@@ -326,11 +327,10 @@ ngx_push_room_gather(size_t from, u_char *dst, size_t size)
 static ngx_int_t
 ngx_push_room_keep(ngx_push_room_conn_t *room, size_t sent)
 {
-    size_t                     need;
-    ngx_uint_t                 i;
-    struct iovec              *iov;
-    ngx_push_room_buf_t       *out, *old;
-    ngx_push_room_srv_conf_t  *rscf;
+    size_t                need;
+    ngx_uint_t            i;
+    struct iovec         *iov;
+    ngx_push_room_buf_t  *out, *old;
 
     old = room->out;
     out = old;
@@ -372,14 +372,23 @@ ngx_push_room_keep(ngx_push_room_conn_t *room, size_t sent)
         sent = 0;
     }
 
-    if (old == NULL) {
-        rscf = ngx_push_room_srv_conf(room);
-        room->send_deadline = ngx_push_room_now()
-                              + (rscf->send_timeout + 999) / 1000;
-        ngx_push_room_wheel_move(room);
-    }
+    return old ? NGX_OK : ngx_push_room_block(room);
+}
 
-    return NGX_OK;
+
+/* From now on the socket tells when it takes more, or time runs out. */
+
+static ngx_int_t
+ngx_push_room_block(ngx_push_room_conn_t *room)
+{
+    ngx_push_room_srv_conf_t  *rscf;
+
+    rscf = ngx_push_room_srv_conf(room);
+
+    room->send_deadline = ngx_push_room_after(rscf->send_timeout);
+    ngx_push_room_wheel_move(room);
+
+    return ngx_handle_write_event(ngx_push_room_connection(room)->write, 0);
 }
 
 
@@ -413,8 +422,7 @@ ngx_push_room_write_rest(ngx_push_room_conn_t *room)
         ngx_push_count_add(bytes_out, n);
 
         rscf = ngx_push_room_srv_conf(room);
-        room->send_deadline = ngx_push_room_now()
-                              + (rscf->send_timeout + 999) / 1000;
+        room->send_deadline = ngx_push_room_after(rscf->send_timeout);
     }
 
     ngx_free(out);
