@@ -330,7 +330,7 @@ ngx_push_mail_handle(ngx_push_mail_t *mail)
         break;
 
     case NGX_PUSH_MAIL_KICK:
-        if (pc) {
+        if (pc && pc->claim == mail->seq) {
             pc->transport->kick(pc, mail->reason);
         }
 

@@ -15,7 +15,7 @@ static ngx_push_message_t *ngx_push_message_alloc(ngx_push_shard_t *sh,
     size_t size);
 static ngx_int_t ngx_push_message_chunks(ngx_push_shard_t *sh,
     ngx_push_message_t *m, size_t size);
-static void ngx_push_message_free(ngx_push_shard_t *sh,
+static void ngx_push_message_empty(ngx_push_shard_t *sh,
     ngx_push_message_t *m);
 static ngx_uint_t ngx_push_message_pinned(ngx_push_ref_t ref,
     ngx_push_ref_t *pins, ngx_uint_t npins);
@@ -75,7 +75,8 @@ ngx_push_message_alloc(ngx_push_shard_t *sh, size_t size)
     m->slot.used = NGX_PUSH_MSG_BUILDING;
 
     if (ngx_push_message_chunks(sh, m, size) != NGX_OK) {
-        ngx_push_message_free(sh, m);
+        ngx_push_message_empty(sh, m);
+        ngx_push_free(sh, m);
         return NULL;
     }
 
@@ -162,8 +163,13 @@ ngx_push_message_chunks(ngx_push_shard_t *sh, ngx_push_message_t *m,
 }
 
 
+/*
+ * Gives back the chunks, with commits in between: so the message must still
+ * be where it is found again, BUILDING or in limbo.
+ */
+
 static void
-ngx_push_message_free(ngx_push_shard_t *sh, ngx_push_message_t *m)
+ngx_push_message_empty(ngx_push_shard_t *sh, ngx_push_message_t *m)
 {
     ngx_push_chunk_t  *chunk;
 
@@ -173,8 +179,6 @@ ngx_push_message_free(ngx_push_shard_t *sh, ngx_push_message_t *m)
         ngx_push_free(sh, chunk);
         ngx_push_commit_long();
     }
-
-    ngx_push_free(sh, m);
 }
 
 
@@ -299,9 +303,10 @@ ngx_push_message_reclaim(ngx_push_shard_t *sh, ngx_uint_t max)
             continue;
         }
 
+        ngx_push_message_empty(sh, m);
         ngx_push_list_remove(&sh->limbo, m,
                              offsetof(ngx_push_message_t, next));
-        ngx_push_message_free(sh, m);
+        ngx_push_free(sh, m);
         ngx_push_commit_long();
     }
 

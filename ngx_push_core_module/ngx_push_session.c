@@ -62,7 +62,9 @@ ngx_push_session_lock(ngx_push_conn_t *conn, ngx_push_shard_t **sh)
     if (ngx_push_owner(conn->session.index, NGX_PUSH_SESSION) == shard) {
         s = ngx_push_lookup(conn->session, NGX_PUSH_SESSION);
 
-        if (s && ngx_push_session_mine(s) && s->conn == conn->index) {
+        if (s && ngx_push_session_mine(s) && s->conn == conn->index
+            && s->claim == conn->claim)
+        {
             return s;
         }
     }
@@ -245,6 +247,7 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
 
     claim->conn->session.index = ngx_push_ref(s);
     claim->conn->session.gen = s->slot.gen;
+    claim->conn->claim = s->claim;
 
     if (claim->present) {
         ngx_push_subs_join(sh, s);
@@ -298,6 +301,7 @@ ngx_push_session_vacate(uint64_t user_hash, ngx_push_claim_t *claim)
         mail.reason = 0x8e;
         mail.conn = s->conn;
         mail.to = handle;
+        mail.seq = s->claim;
 
         ngx_push_subs_leave(sh, s);
         ngx_push_session_leave(sh, s, 1);
@@ -339,6 +343,7 @@ ngx_push_session_own(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_set(s->worker, (uint16_t) ngx_push_self->index);
     ngx_push_set(s->worker_gen, ngx_push_self->gen);
     ngx_push_set(s->conn, claim->conn->index);
+    ngx_push_set(s->claim, s->claim + 1);
     ngx_push_set(s->proto, (uint8_t) claim->proto);
     ngx_push_set(s->window, (uint16_t) claim->window);
     ngx_push_set(s->expiry, claim->expiry);

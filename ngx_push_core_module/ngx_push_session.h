@@ -29,7 +29,7 @@
 #include "ngx_push_worker.h"
 
 
-#define NGX_PUSH_SESSION_INLINE  64
+#define NGX_PUSH_SESSION_INLINE  60
 #define NGX_PUSH_WILL_PROPS      1024  /* forwarded properties of a will */
 
 
@@ -59,6 +59,8 @@ typedef struct {
     uint32_t             expiry;       /* MQTT session expiry, seconds */
     uint32_t             worker_gen;   /* owner */
     uint32_t             conn;
+    uint32_t             claim;        /* counts owners: which one a kick is
+                                          meant for */
     uint16_t             worker;
     uint16_t             product;
     uint16_t             pid;          /* packet id given last */

@@ -75,6 +75,10 @@ ngx_push_alloc(ngx_push_shard_t *sh, ngx_push_class_t class)
         r = ngx_push_ptr(page->free);
         ngx_push_set(page->free, r->next);
 
+        /* the caller writes over it, but it may become a free one again */
+
+        ngx_push_save_old(&r->next, sizeof(r->next));
+
     } else {
         r = (ngx_push_free_t *)
                 (ngx_push_page_data(page - ngx_push_zone->pages)

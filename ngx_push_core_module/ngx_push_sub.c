@@ -137,7 +137,8 @@ static ngx_push_sub_t *
 ngx_push_sub_new(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_target_t *t)
 {
-    ngx_push_sub_t  *sub, *first;
+    ngx_push_ref_t   ref;
+    ngx_push_sub_t  *sub, *after, *next;
 
     sub = ngx_push_alloc(sh, NGX_PUSH_SUB);
 
@@ -152,16 +153,30 @@ ngx_push_sub_new(ngx_push_shard_t *sh, ngx_push_session_t *s,
     sub->kind = t->kind;
     sub->product = t->product->id;
 
-    /* the inbox comes first: it is what is looked for most often */
+    /* inboxes come first, all of them: they are what is looked for most */
 
-    if (s->subs == 0 || t->kind == NGX_PUSH_INBOX) {
-        sub->next = s->subs;
-        ngx_push_set(s->subs, ngx_push_ref(sub));
+    after = NULL;
+
+    if (t->kind != NGX_PUSH_INBOX) {
+
+        for (ref = s->subs; ref; ref = next->next) {
+            next = ngx_push_ptr(ref);
+
+            if (next->kind != NGX_PUSH_INBOX) {
+                break;
+            }
+
+            after = next;
+        }
+    }
+
+    if (after) {
+        sub->next = after->next;
+        ngx_push_set(after->next, ngx_push_ref(sub));
 
     } else {
-        first = ngx_push_ptr(s->subs);
-        sub->next = first->next;
-        ngx_push_set(first->next, ngx_push_ref(sub));
+        sub->next = s->subs;
+        ngx_push_set(s->subs, ngx_push_ref(sub));
     }
 
     return sub;

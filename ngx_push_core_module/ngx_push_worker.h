@@ -39,7 +39,7 @@ struct ngx_push_mail_s {
     uint32_t             conn;         /* of a session */
     ngx_push_handle_t    to;           /* session or log */
     ngx_push_handle_t    msg;
-    uint64_t             seq;
+    uint64_t             seq;          /* KICK: the claim that is over */
 };
 
 
@@ -135,6 +135,7 @@ struct ngx_push_conn_s {
     ngx_push_transport_t  *transport;
     ngx_push_handle_t      session;    /* index: its ref; 0: none yet */
     uint32_t               index;      /* set by ngx_push_conn_attach() */
+    uint32_t               claim;      /* of the session, set with it */
     unsigned               attached:1;
     unsigned               blocked:1;  /* its socket takes nothing now: by the
                                           transport, which takes on after it */
