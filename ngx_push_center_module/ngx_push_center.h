@@ -35,11 +35,6 @@ typedef struct {
 } ngx_push_center_main_conf_t;
 
 
-typedef struct {
-    ngx_flag_t                          enable;
-} ngx_push_center_loc_conf_t;
-
-
 typedef struct ngx_push_center_ctx_s    ngx_push_center_ctx_t;
 
 /*
@@ -198,9 +193,12 @@ ngx_int_t ngx_push_center_problem(ngx_http_request_t *r,
 ngx_int_t ngx_push_center_failure(ngx_http_request_t *r, ngx_int_t rc);
 
 
-/* Remembers that a directive needs push { }; "handler" is its location's. */
+/*
+ * A directive's handler: "handler" becomes the location's, and that the
+ * directive needs push { } is remembered.
+ */
 
-void ngx_push_center_use(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_push_center_use(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_handler_pt handler);
 
 

@@ -10,7 +10,6 @@
 static ngx_int_t ngx_push_center_handler(ngx_http_request_t *r);
 static void ngx_push_center_cleanup(void *data);
 static void *ngx_push_center_create_main_conf(ngx_conf_t *cf);
-static void *ngx_push_center_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_push_center_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_push_center(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -40,7 +39,7 @@ static ngx_http_module_t  ngx_push_center_module_ctx = {
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    ngx_push_center_create_loc_conf,       /* create location configuration */
+    NULL,                                  /* create location configuration */
     ngx_push_center_merge_loc_conf         /* merge location configuration */
 };
 
@@ -233,15 +232,6 @@ ngx_push_center_create_main_conf(ngx_conf_t *cf)
 }
 
 
-static void *
-ngx_push_center_create_loc_conf(ngx_conf_t *cf)
-{
-    /* set by ngx_pcalloc(): enable; it is the location's alone */
-
-    return ngx_pcalloc(cf->pool, sizeof(ngx_push_center_loc_conf_t));
-}
-
-
 /*
  * The limit of a body here is the product's payload_limit, and the answer a
  * problem; so that nginx's own check does not come first it is switched off.
@@ -250,12 +240,11 @@ ngx_push_center_create_loc_conf(ngx_conf_t *cf)
 static char *
 ngx_push_center_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_push_center_loc_conf_t *conf = child;
-
     ngx_http_core_loc_conf_t  *clcf;
 
-    if (conf->enable) {
-        clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler == ngx_push_center_handler) {
         clcf->client_max_body_size = 0;
     }
 
@@ -266,21 +255,11 @@ ngx_push_center_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 static char *
 ngx_push_center(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_push_center_loc_conf_t *plcf = conf;
-
-    if (plcf->enable) {
-        return "is duplicate";
-    }
-
-    plcf->enable = 1;
-
-    ngx_push_center_use(cf, cmd, ngx_push_center_handler);
-
-    return NGX_CONF_OK;
+    return ngx_push_center_use(cf, cmd, ngx_push_center_handler);
 }
 
 
-void
+char *
 ngx_push_center_use(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_handler_pt handler)
 {
@@ -288,6 +267,11 @@ ngx_push_center_use(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_push_center_main_conf_t  *pmcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler == handler) {
+        return "is duplicate";
+    }
+
     clcf->handler = handler;
 
     pmcf = ngx_http_conf_get_module_main_conf(cf, ngx_push_center_module);
@@ -297,6 +281,8 @@ ngx_push_center_use(ngx_conf_t *cf, ngx_command_t *cmd,
         pmcf->file = cf->conf_file->file.name;
         pmcf->line = cf->conf_file->line;
     }
+
+    return NGX_CONF_OK;
 }
 
 

@@ -117,7 +117,5 @@ ngx_push_metrics_handler(ngx_http_request_t *r)
 static char *
 ngx_push_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_push_center_use(cf, cmd, ngx_push_metrics_handler);
-
-    return NGX_CONF_OK;
+    return ngx_push_center_use(cf, cmd, ngx_push_metrics_handler);
 }
