@@ -228,8 +228,8 @@ sub workers {
     return @pids;
 }
 
-# HUP; returns when all new workers are there.  The old ones may still be
-# leaving: see old_gone.
+# HUP; returns when all new workers are there, and the old ones take no more
+# connections.  They may still be leaving: see old_gone.
 sub reload {
     my ($self, %change) = @_;
     my $master = $self->master // die "no master\n";
@@ -239,8 +239,8 @@ sub reload {
     kill 'HUP', $master;
 
     $self->until('new workers', sub {
-        my @new = grep { !$old{$_} } $self->workers;
-        @new == $self->{workers};
+        my @now = $self->workers;
+        @now == $self->{workers} && !grep { $old{$_} } @now;
     });
 
     $self->{old} = [keys %old];
