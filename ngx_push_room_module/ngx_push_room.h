@@ -169,6 +169,7 @@ struct ngx_push_room_conn_s {
     unsigned                   expiry_zero:1;  /* CONNECT had none */
     unsigned                   take:1;         /* ask for messages to send */
     unsigned                   doomed:1;       /* ends when claimed */
+    unsigned                   name_heap:1;    /* name is not in the pool */
 };
 
 

@@ -25,6 +25,8 @@ static ngx_int_t ngx_push_room_identify(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect, ngx_push_identity_t *id);
 static ngx_int_t ngx_push_room_set_name(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect, ngx_push_identity_t *id);
+static u_char *ngx_push_room_name_alloc(ngx_push_room_conn_t *room,
+    size_t size);
 static void ngx_push_room_assign(u_char *p);
 static void ngx_push_room_set_terms(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect);
@@ -216,8 +218,8 @@ ngx_push_room_set_name(ngx_push_room_conn_t *room,
     room->assigned = (connect->client_id.len == 0);
     len = room->assigned ? NGX_PUSH_ROOM_ASSIGNED : connect->client_id.len;
 
-    p = ngx_alloc(2 + id->user.len + len,
-                  ngx_push_room_connection(room)->log);
+    p = ngx_push_room_name_alloc(room, 2 + id->user.len + len);
+
     if (p == NULL) {
         return ngx_push_room_refuse(room, NGX_PUSH_ROOM_NO_MEMORY,
                                     NGX_PUSH_MQTT_RC_SERVER_UNAVAILABLE,
@@ -238,6 +240,30 @@ ngx_push_room_set_name(ngx_push_room_conn_t *room,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * The blocks of nginx's pool of a connection have room left for a name as it
+ * usually is; another block would cost ten times as much as the name.
+ */
+
+static u_char *
+ngx_push_room_name_alloc(ngx_push_room_conn_t *room, size_t size)
+{
+    ngx_pool_t  *pool, *p;
+
+    pool = ngx_push_room_connection(room)->pool;
+
+    for (p = pool->current; p; p = p->d.next) {
+        if ((size_t) (p->d.end - p->d.last) >= size) {
+            return ngx_pnalloc(pool, size);
+        }
+    }
+
+    room->name_heap = 1;
+
+    return ngx_alloc(size, ngx_push_room_connection(room)->log);
 }
 
 

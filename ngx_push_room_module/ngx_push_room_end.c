@@ -325,7 +325,7 @@ ngx_push_room_finish(ngx_push_room_conn_t *room)
     ngx_stream_session_t  *s;
 
     s = room->stream;
-    name = room->name;
+    name = room->name_heap ? room->name : NULL;
 
     ngx_push_room_wheel_remove(room);
 
