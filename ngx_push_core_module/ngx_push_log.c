@@ -155,17 +155,29 @@ ngx_push_log_get(ngx_push_shard_t *sh, ngx_push_target_t *t)
 
 /*
  * The list is lazy: a log that is used again stays on it, and the sweep takes
- * it off, so that a log that fills and empties all the time is not moved.
+ * it off; one that fills and empties all the time is moved to the end every
+ * half of its time only.  "empty" is when it was put there, so the list is in
+ * that order, and who stands first holds up nobody.
  */
 
 void
 ngx_push_log_idle(ngx_push_shard_t *sh, ngx_push_log_t *log)
 {
-    if (log->empty == 0) {
-        ngx_push_list_append(&sh->idle, log, offsetof(ngx_push_log_t, inext));
+    uint32_t  now;
+
+    now = ngx_push_now();
+
+    if (log->empty) {
+
+        if (log->empty + NGX_PUSH_LOG_KEEP / 2 > now) {
+            return;
+        }
+
+        ngx_push_list_remove(&sh->idle, log, offsetof(ngx_push_log_t, inext));
     }
 
-    ngx_push_set(log->empty, ngx_push_now());
+    ngx_push_set(log->empty, now);
+    ngx_push_list_append(&sh->idle, log, offsetof(ngx_push_log_t, inext));
 }
 
 

@@ -262,6 +262,10 @@ ngx_push_page_grab(ngx_push_shard_t *sh, ngx_push_class_t class)
             page->fresh = 0;
             page->free = 0;
 
+            if (ngx_push_zone->ngrabbed < NGX_PUSH_GRABBED) {
+                ngx_push_zone->grabbed[ngx_push_zone->ngrabbed++] = at;
+            }
+
             return page;
         }
     }
@@ -437,6 +441,26 @@ ngx_push_pages_recount(void)
 
 
 void
+ngx_push_pages_return(void)
+{
+    ngx_push_page_t  *page;
+
+    while (ngx_push_zone->ngrabbed) {
+        page = &ngx_push_zone->pages[ngx_push_zone->grabbed[
+                                                --ngx_push_zone->ngrabbed]];
+
+        if (ngx_push_class_message(ngx_push_page_class(page))) {
+            (void) __sync_fetch_and_sub(&ngx_push_zone->head->message_pages,
+                                        1);
+        }
+
+        page->owner = 0;
+        (void) __sync_fetch_and_add(&ngx_push_zone->head->free_pages, 1);
+    }
+}
+
+
+void
 ngx_push_pages_repair(ngx_push_shard_t *sh)
 {
     uint32_t          i;
@@ -457,7 +481,11 @@ ngx_push_pages_repair(ngx_push_shard_t *sh)
 }
 
 
-/* A message that was being filled is in no list: only this finds it. */
+/*
+ * A message that was being filled is in no list: only this finds it.  There
+ * is one at most, and no commit here: the caller may have inherited the lock
+ * in the middle of a transaction of its own.
+ */
 
 static void
 ngx_push_repair_message(ngx_push_shard_t *sh, void *record)
@@ -468,7 +496,6 @@ ngx_push_repair_message(ngx_push_shard_t *sh, void *record)
 
     if (m->slot.used == NGX_PUSH_MSG_BUILDING) {
         ngx_push_message_end(sh, m);
-        ngx_push_commit();
     }
 }
 

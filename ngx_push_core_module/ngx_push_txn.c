@@ -105,6 +105,11 @@ ngx_push_inherit_shard(ngx_push_shard_t *sh)
         }
     }
 
+    /* never the one's slot with another's generation */
+
+    sh->holder = 0;
+    ngx_memory_barrier();
+
     (void) pthread_mutex_consistent(&sh->mutex);
 
     sh->holder_gen = ngx_push_self->gen;
@@ -168,6 +173,8 @@ ngx_push_commit(void)
     ngx_memory_barrier();
     *ngx_push_zone->nundo = 0;
     ngx_memory_barrier();
+
+    ngx_push_zone->ngrabbed = 0;
 }
 
 
@@ -175,6 +182,7 @@ void
 ngx_push_rollback(void)
 {
     ngx_push_play_back(ngx_push_zone->undo, ngx_push_zone->nundo);
+    ngx_push_pages_return();
 }
 
 

@@ -63,7 +63,10 @@ ngx_push_will_set(ngx_push_shard_t *sh, ngx_push_session_t *s,
     m->name_len = claim->will.name.len;
     m->qos = claim->will_qos;
     m->seq = claim->will_ttl;
-    m->slot.used = NGX_PUSH_MSG_WILL;
+
+    /* a long one is committed as BUILDING by now, and would be lost as WILL */
+
+    ngx_push_set(m->slot.used, NGX_PUSH_MSG_WILL);
 
     ngx_push_set(s->will, ngx_push_ref(m));
     ngx_push_set(s->will_delay, claim->will_delay);

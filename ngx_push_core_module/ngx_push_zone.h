@@ -47,6 +47,7 @@
 
 #define NGX_PUSH_WORKERS        192   /* 64, and as many of two older cycles */
 #define NGX_PUSH_UNDO           512   /* changes between two commits */
+#define NGX_PUSH_GRABBED        16    /* pages a rollback gives back */
 #define NGX_PUSH_PINS           64    /* messages a process may be sending */
 #define NGX_PUSH_WHEEL          1024  /* seconds of the expiry wheel */
 
@@ -209,6 +210,8 @@ struct ngx_push_zone_s {
     volatile uint32_t      *nundo;
     ngx_push_shard_t       *held[2];
     ngx_uint_t              nheld;
+    uint32_t                grabbed[NGX_PUSH_GRABBED];  /* pages taken since */
+    ngx_uint_t              ngrabbed;                   /* the last commit */
 };
 
 
@@ -361,6 +364,10 @@ void ngx_push_pages_recount(void);
 /* After a holder of the shard's lock died: what the undo log cannot know. */
 
 void ngx_push_pages_repair(ngx_push_shard_t *sh);
+
+/* After a rollback: so do the pages that this process had taken. */
+
+void ngx_push_pages_return(void);
 
 /*
  * Lists through two refs in each record at byte offset "link" (next, prev),

@@ -1,0 +1,87 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+#ifndef _ZONE_SIM_H_INCLUDED_
+#define _ZONE_SIM_H_INCLUDED_
+
+
+/*
+ * A worker without sockets: connections that claim, subscribe, take,
+ * acknowledge and leave, and saves, picked at random.  What is taken is
+ * looked at: whole, for this device, in order.
+ */
+
+
+#include "zone_stub.h"
+
+
+#define SIM_CONNS   24
+#define SIM_OUT     8
+#define SIM_LOGS    32                 /* whose order a connection follows */
+
+
+typedef struct {
+    uint64_t             incarnation;
+    uint64_t             seq;
+} sim_last_t;
+
+
+typedef struct {
+    ngx_push_conn_t      push;
+    ngx_uint_t           used;
+    ngx_uint_t           product;      /* of the token */
+    ngx_uint_t           user;
+    ngx_uint_t           ndelivered;   /* all that was written to it */
+    ngx_uint_t           nonce;        /* of them without an id */
+    ngx_uint_t           kicks;
+    ngx_uint_t           keep;         /* acknowledges nothing by itself */
+    uint64_t             last_seq;     /* of the newest delivery */
+    ngx_uint_t           last_pid;
+    ngx_uint_t           npids;        /* not acknowledged yet */
+    uint16_t             pids[64];
+    sim_last_t           last[SIM_LOGS];
+} sim_conn_t;
+
+
+/* faults seen by any process: bodies, order, strangers' messages */
+
+extern volatile uint32_t  *sim_faults;
+
+extern sim_conn_t          sim_conns[SIM_CONNS];
+
+
+void sim_init(void);
+uint32_t sim_random(uint32_t below);
+void sim_seed(uint32_t seed);
+
+/*
+ * The single steps, for tests that want one thing at a time.  A name is made
+ * of a number; every fifth is a long one.
+ */
+
+sim_conn_t *sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
+    ngx_uint_t clean, uint32_t expiry, size_t will);
+ngx_int_t sim_subscribe(sim_conn_t *c, ngx_push_kind_t kind,
+    ngx_uint_t product, ngx_uint_t number, ngx_uint_t how);
+ngx_int_t sim_unsubscribe(sim_conn_t *c, ngx_push_kind_t kind,
+    ngx_uint_t product, ngx_uint_t number, ngx_uint_t how);
+ngx_int_t sim_save(ngx_push_kind_t kind, ngx_uint_t product,
+    ngx_uint_t number, size_t size, time_t ttl, ngx_push_save_t *op);
+ngx_int_t sim_ack(sim_conn_t *c, ngx_uint_t pid);
+void sim_take(sim_conn_t *c);
+void sim_release(sim_conn_t *c, ngx_uint_t broken, uint32_t expiry,
+    ngx_uint_t will);
+
+/* "shop/inbox" and its like in one call: a bind at QoS 1 */
+
+ngx_int_t sim_bind(sim_conn_t *c, ngx_uint_t product);
+
+/* One random step. */
+
+void sim_step(void);
+
+
+#endif /* _ZONE_SIM_H_INCLUDED_ */
