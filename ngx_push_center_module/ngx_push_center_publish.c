@@ -273,7 +273,7 @@ ngx_push_center_part(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx)
 }
 
 
-/* The whole body is there: used where it is, unless some of it is in a file. */
+/* The whole body is there: used where it is, but for what is in a file. */
 
 static ngx_int_t
 ngx_push_center_in_place(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx)

@@ -10,7 +10,7 @@
 
 
 #define NGX_PUSH_METRICS_BUF    16384
-#define NGX_PUSH_METRICS_LINE   512    /* the longest that is written at once */
+#define NGX_PUSH_METRICS_LINE   512    /* the longest written at once */
 
 
 /* Where the text goes; "failed" once no memory was left. */
