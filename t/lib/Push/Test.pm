@@ -34,6 +34,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use Fcntl qw(:flock);
 use File::Path qw(make_path remove_tree);
 use File::Spec;
 use IO::Socket::INET;
@@ -45,7 +46,7 @@ our @EXPORT = qw(allow_alert api_key token mqtt_port http_port mqtts_port
 our $API_KEY = 'test-api-key';
 our $SECRET  = 'test-secret-test-secret-test-secret';
 
-my ($root, $dir, @allowed, $owner);
+my ($root, $dir, @allowed, $owner, $temporary, @held);
 
 # Compiled before Test::Nginx is loaded, so that it runs after the server has
 # been stopped.
@@ -55,6 +56,7 @@ END {
         my @bad    = problems();
 
         Test::More::diag($_) for @bad;
+        remove_tree($dir) if $temporary && !@bad;
         $? = $status || (@bad ? 1 : 0);
     }
 }
@@ -66,7 +68,19 @@ SETUP: {
     my $build   = File::Spec->rel2abs($ENV{BUILD} || 'build', $root);
     my ($suite) = $0 =~ m{([^/]+?)(?:\.t)?$};
 
+    make_path("$build/t");
+
+    # A suite named 9xx has the machine to itself, the others share it.
+    hold("$build/t/.alone", $suite =~ /^9/ ? LOCK_EX : LOCK_SH);
+
+    # The folder of a suite is kept for looking at; a second run at the same
+    # time has one of its own.
     $dir = "$build/t/$suite";
+    if (!hold("$dir.lock", LOCK_EX | LOCK_NB)) {
+        $dir .= ".$$";
+        $temporary = 1;
+    }
+
     remove_tree($dir);
     make_path($dir);
 
@@ -94,6 +108,16 @@ SETUP: {
 
     push @INC, "$root/util/testlib";
     require Test::Nginx::Socket;
+}
+
+# Takes a lock until the suite ends.
+sub hold {
+    my ($path, $how) = @_;
+
+    open my $lock, '>>', $path or die "$path: $!\n";
+    flock $lock, $how or return 0;
+    push @held, $lock;
+    return 1;
 }
 
 # A run of so many ports that nobody listens on.  Below the range that clients
