@@ -18,7 +18,8 @@
  *     later calls done(handle, result, out) once, from the event loop of this
  *     worker.  "handle" is the caller's, by which it finds out whether what
  *     asked is still there (ngx_push_handle_get); "out" is the op with its out
- *     fields set, valid during the call.
+ *     fields set, valid during the call.  A pool among the in fields belongs to
+ *     the caller and may be gone by then: look the handle up before using it.
  *
  * NGX_PUSH_BUSY at once: too many are in flight, nothing was done, try later.
  * The embedded store always answers at once.
@@ -163,7 +164,8 @@ void ngx_push_handle_free(ngx_push_handle_t handle);
 
 /* Zone seconds as wall clock. */
 
-#define ngx_push_wall(sec)  (ngx_time() + ((time_t) (sec) - (time_t) ngx_push_now()))
+#define ngx_push_wall(sec)                                                    \
+    (ngx_time() + ((time_t) (sec) - (time_t) ngx_push_now()))
 
 
 /*

@@ -146,7 +146,7 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
 }
 
 
-/* To those who are there now, in no log; "seq" counts the notes to come back. */
+/* To those there now, in no log; "seq" counts the notes to come back. */
 
 static ngx_int_t
 ngx_push_memory_once(ngx_push_save_t *op)
@@ -463,6 +463,15 @@ ngx_push_memory_read(ngx_push_read_t *op, ngx_push_done_pt done,
         }
 
         if (op->incarnation && log->incarnation != op->incarnation) {
+
+            if (op->entries.nelts) {
+
+                /* a page is of one incarnation, the next one tells */
+
+                ngx_push_end();
+                break;
+            }
+
             op->lost = 1;
             after = 0;
         }

@@ -126,7 +126,7 @@ struct ngx_push_room_pending_s {
     ngx_push_room_pending_t  *next;    /* of the connection; free list */
     ngx_push_room_conn_t     *room;
     ngx_push_handle_t         handle;
-    uint16_t                  pid;     /* of the PUBLISH; 0: QoS 0, or a claim */
+    uint16_t                  pid;     /* of the PUBLISH; 0: QoS 0, claim */
 };
 
 
@@ -141,7 +141,7 @@ struct ngx_push_room_conn_s {
     ngx_stream_session_t      *stream;
     ngx_queue_t                wheel;
     ngx_push_room_buf_t       *in;
-    ngx_push_room_buf_t       *out;    /* the socket blocks while there is one */
+    ngx_push_room_buf_t       *out;    /* the socket blocks while it is there */
     ngx_push_room_pending_t   *pending;
     ngx_str_t                 *aliases;  /* topic_alias_max of them, or NULL */
     u_char                    *name;   /* user and device, each with a length
