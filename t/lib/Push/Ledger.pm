@@ -1,0 +1,221 @@
+package Push::Ledger;
+
+# Shows that nothing is lost while something goes wrong: push-ledger (see
+# util/ledger) has devices and a publisher on a server, a scenario troubles
+# that server, and when all has come to rest the two accounts are compared.
+#
+#     my $l = Push::Ledger->new($server, devices => 500, seconds => 30);
+#     $l->trouble(3, sub { $server->kill_worker('KILL') });
+#     print $l->verdict;                 # "nothing lost", or what is wrong
+#     print join "\n", $l->finish;       # what the zone still holds and should
+#                                        # not
+#
+# Options of new() are those of push-ledger; "drop_acks" and the like with _.
+
+use strict;
+use warnings;
+
+use File::Spec;
+use IO::Select;
+use IPC::Open2;
+use Push::HTTP;
+use Push::Test ();
+use Time::HiRes qw(sleep time);
+
+my $root  = File::Spec->rel2abs(__FILE__) =~ s{/t/lib/Push/Ledger\.pm$}{}r;
+my $build = File::Spec->rel2abs($ENV{BUILD} || 'build', $root);
+
+# What a server for it needs in push{} and in product{}: room for what nobody
+# has yet, and no wait after a reload.
+our $PUSH    = 'drain_time 500ms;';
+our $PRODUCT = 'inbox_limit 100000; group_limit 100000;'
+               . ' broadcast_limit 100000;';
+
+sub new {
+    my ($class, $server, %opt) = @_;
+    my $program = "$build/push-ledger";
+
+    system("make -s -C $root/util/ledger BUILD=$build >&2") == 0
+        or die "push-ledger is not built\n";
+
+    my @args = map { my $name = tr/_/-/r; "--$name=$opt{$_}" } sort keys %opt;
+    my $self = bless { server => $server, devices => $opt{devices} || 500,
+                       output => '', lines => '', calm => 0 }, $class;
+
+    $self->{pid} = open2(
+        $self->{out}, $self->{in}, $program, '--interactive', @args,
+        '--mqtt=127.0.0.1:' . $server->mqtt_port,
+        '--http=127.0.0.1:' . $server->http_port,
+        "--key=$Push::Test::API_KEY", '--product=shop',
+        "--record=$server->{dir}/ledger.txt");
+
+    $self->wait_for(qr/^ready$/m, 60);
+    return $self;
+}
+
+# Reads what it says, for so many seconds at most; 0: it has ended.
+sub listen {
+    my ($self, $seconds) = @_;
+
+    return 1 if !IO::Select->new($self->{out})->can_read($seconds);
+
+    my $n = sysread $self->{out}, $self->{output}, 65536,
+                    length $self->{output};
+    return $n;
+}
+
+sub wait_for {
+    my ($self, $pattern, $seconds) = @_;
+    my $end = time + $seconds;
+
+    until ($self->{output} =~ $pattern) {
+        die "push-ledger: no $pattern in $seconds s:\n$self->{output}"
+            if time > $end || !$self->listen(0.2);
+    }
+}
+
+sub publishing { $_[0]{output} !~ /^published$/m }
+
+# Calls back every so many seconds as long as there is publishing, with how
+# often that was.  Returns how often.
+sub trouble {
+    my ($self, $every, $code) = @_;
+    my ($n, $next) = (0, time + $every);
+
+    while ($self->publishing) {
+        die "push-ledger ended:\n$self->{output}" if !$self->listen(0.05);
+
+        if (time >= $next && $self->publishing) {
+            $code->($n++);
+            $next = time + $every;
+        }
+    }
+
+    return $n;
+}
+
+# Lets it come to rest; what is wrong, or "nothing lost".
+sub verdict {
+    my ($self) = @_;
+    my @wrong;
+
+    $self->wait_for(qr/^published$/m, 300);
+    print { $self->{in} } "settle\n";
+    $self->{in}->flush;
+    $self->wait_for(qr/^rest .*\n/m, 120);
+
+    my ($rest) = $self->{output} =~ /^rest (.*)$/m;
+    my %n      = map { split /=/ } split ' ', $rest;
+
+    $self->{figures} = \%n;
+
+    push @wrong, "$n{lost} of $n{owed} deliveries lost"      if $n{lost};
+    push @wrong, "$n{disorder} out of order"                 if $n{disorder};
+    push @wrong, "$n{appeared} of refused messages"          if $n{appeared};
+    push @wrong, "$n{strange} strange"                       if $n{strange};
+    push @wrong, "$n{bound} of $n{devices} devices bound"
+        if $n{bound} != $n{devices};
+
+    # a run in which hardly anything was accepted shows nothing
+    push @wrong, "only $n{ok} of $n{published} accepted"
+        if $n{ok} < 0.8 * $n{published} || !$n{ok};
+
+    push @wrong, $self->ghosts if !@wrong;
+
+    return 'nothing lost' if !@wrong;
+    return join "\n", @wrong, $self->{output};
+}
+
+sub figures { $_[0]{figures} }
+
+sub metrics {
+    my ($self) = @_;
+    my $h = Push::HTTP->new(port => $self->{server}->http_port);
+    my %value;
+
+    my $body = $h->get('/metrics')->{body};
+    $value{$1} = $2 while $body =~ /^(ngx_push_\w+(?:\{[^}]*\})?) (\S+)$/mg;
+    $h->close;
+
+    return \%value;
+}
+
+# Waits until the metrics are what they must be; what is not.
+sub expect_metrics {
+    my ($self, $seconds, $check) = @_;
+    my $end = time + $seconds;
+
+    for (;;) {
+        my @wrong = $check->($self->metrics);
+
+        return @wrong if !@wrong || time > $end;
+        sleep 0.2;
+    }
+}
+
+# All devices are connected: so many sessions are online, and no more; all was
+# acknowledged, so nothing is in flight, and inboxes are empty.
+sub ghosts {
+    my ($self) = @_;
+    my $n = $self->{devices};
+
+    return $self->expect_metrics(15, sub {
+        my ($m) = @_;
+        my $conns = 0;
+
+        $conns += $m->{$_} for grep { /^ngx_push_connections/ } keys %$m;
+
+        return (
+            $conns == $n ? () : "$conns connections of $n",
+            differ($m, 'ngx_push_sessions{state="online"}', $n),
+            differ($m, 'ngx_push_sessions{state="lingering"}', 0),
+            differ($m, 'ngx_push_sessions{state="offline"}', 0),
+            differ($m, 'ngx_push_zone_records{class="session"}', $n),
+            differ($m, 'ngx_push_zone_records{class="inflight"}', 0),
+            differ($m, 'ngx_push_workers{state="dead"}', 0),
+            differ($m, 'ngx_push_workers{state="draining"}', 0),
+        );
+    });
+}
+
+sub differ {
+    my ($m, $name, $n) = @_;
+    my $value = $m->{$name} // 'none';
+
+    return $value eq $n ? () : "$name is $value, not $n";
+}
+
+# Lets all devices go; what they leave behind and should not.
+sub finish {
+    my ($self) = @_;
+
+    close delete $self->{in};
+    while ($self->listen(10)) { }
+    close delete $self->{out};
+
+    my $pid = delete $self->{pid};
+    waitpid $pid, 0;
+    my @wrong = $? ? 'push-ledger exited with ' . ($? >> 8) : ();
+
+    return @wrong, $self->expect_metrics(10, sub {
+        my ($m) = @_;
+
+        return (
+            differ($m, 'ngx_push_sessions{state="online"}', 0),
+            differ($m, 'ngx_push_zone_records{class="member"}', 0),
+            differ($m, 'ngx_push_zone_records{class="inflight"}', 0),
+        );
+    });
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    local ($?, $@);
+
+    if ($self->{pid}) {
+        kill 'KILL', $self->{pid};
+        waitpid $self->{pid}, 0;
+    }
+}
+
+1;

@@ -1,0 +1,483 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+#include "ledger.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+
+#define ANSWER_TIME  5.0
+#define DEPTH        3                 /* requests on their way at once */
+
+
+/* A connection to the HTTP API, kept as long as the server does. */
+
+typedef struct {
+    int        fd;                     /* -1: down until "due" */
+    int        up;
+    double     due;
+    double     until;                  /* by when there must be an answer */
+    uint32_t   asked[DEPTH];           /* messages without an answer */
+    uint32_t   nasked;
+    char       in[8192];
+    size_t     in_len;
+    char       out[DEPTH * (LEDGER_SIZE_MAX + 1024)];
+    size_t     out_len;
+} conn_t;
+
+
+static conn_t   *conns;
+static int       publishing;
+static double    began;
+
+
+/* --- what a message is */
+
+size_t
+message_topic(uint32_t number, char *p)
+{
+    message_t  *m;
+
+    m = &messages[number];
+
+    switch (m->target) {
+
+    case TO_USER:
+        return sprintf(p, "%s/inbox", options.product);
+
+    case TO_GROUP:
+        return sprintf(p, "%s/group/g%u", options.product, m->number);
+
+    default:
+        return sprintf(p, "%s/broadcast", options.product);
+    }
+}
+
+
+/* Its number, whom it is for, and a pattern that depends on the number. */
+
+void
+message_body(uint32_t number, char *p)
+{
+    int         n;
+    uint32_t    i;
+    message_t  *m;
+
+    m = &messages[number];
+    n = sprintf(p, "%u %u %u ", number, m->target, m->number);
+
+    for (i = n; i < m->size; i++) {
+        p[i] = 'a' + (i * 7 + number) % 26;
+    }
+}
+
+
+static void
+message_make(uint32_t number)
+{
+    uint32_t    r;
+    message_t  *m;
+
+    m = &messages[number];
+    r = random_below(options.share[0] + options.share[1] + options.share[2]);
+
+    if (r < options.share[0]) {
+        m->target = TO_USER;
+        m->number = devices[random_below(options.devices)].user;
+
+    } else if (r < options.share[0] + options.share[1] && options.groups) {
+        m->target = TO_GROUP;
+        m->number = random_below(options.groups);
+
+    } else {
+        m->target = TO_ALL;
+    }
+
+    m->size = 40 + (random_below(10) ? random_below(300)
+                                     : random_below(LEDGER_SIZE_MAX - 40));
+}
+
+
+int
+id_parse(const char *p, size_t len, uint64_t *incarnation, uint64_t *seq)
+{
+    char   buf[64], *end;
+
+    if (len == 0 || len >= sizeof(buf)) {
+        return 0;
+    }
+
+    memcpy(buf, p, len);
+    buf[len] = '\0';
+
+    *incarnation = strtoull(buf, &end, 16);
+
+    if (*end != '-') {
+        return 0;
+    }
+
+    *seq = strtoull(end + 1, &end, 10);
+
+    return *end == '\0' && *incarnation != 0 && *seq != 0;
+}
+
+
+/* --- connections */
+
+void
+publisher_init(void)
+{
+    uint32_t  i;
+
+    conns = calloc(options.conns, sizeof(conn_t));
+
+    for (i = 0; i < options.conns; i++) {
+        conns[i].fd = -1;
+    }
+}
+
+
+void
+publisher_begin(void)
+{
+    publishing = 1;
+    began = now;
+}
+
+
+uint32_t
+publisher_busy(void)
+{
+    uint32_t  i, n;
+
+    for (i = 0, n = 0; i < options.conns; i++) {
+        n += conns[i].nasked;
+    }
+
+    return n;
+}
+
+
+/* Whatever has no answer now will have none. */
+
+static void
+conn_down(conn_t *c)
+{
+    uint32_t  i;
+
+    for (i = 0; i < c->nasked; i++) {
+        messages[c->asked[i]].outcome = UNKNOWN;
+        messages[c->asked[i]].answered = now;
+    }
+
+    if (c->fd != -1) {
+        close(c->fd);
+    }
+
+    c->fd = -1;
+    c->up = 0;
+    c->nasked = 0;
+    c->in_len = 0;
+    c->out_len = 0;
+    c->due = now + 0.05;
+}
+
+
+static void
+conn_come(conn_t *c)
+{
+    c->fd = net_connect(options.http);
+
+    if (c->fd == -1) {
+        c->due = now + 0.1;
+        return;
+    }
+
+    c->until = now + ANSWER_TIME;
+    watch(c->fd, EVENT_HTTP | (c - conns), EPOLLIN|EPOLLOUT, EPOLL_CTL_ADD);
+}
+
+
+static void
+conn_write(conn_t *c)
+{
+    ssize_t  n;
+
+    while (c->out_len) {
+        n = send(c->fd, c->out, c->out_len, MSG_NOSIGNAL|MSG_DONTWAIT);
+
+        if (n <= 0) {
+
+            if (n == -1 && errno == EAGAIN) {
+                watch(c->fd, EVENT_HTTP | (c - conns), EPOLLIN|EPOLLOUT,
+                      EPOLL_CTL_MOD);
+                return;
+            }
+
+            conn_down(c);
+            return;
+        }
+
+        c->out_len -= n;
+        memmove(c->out, c->out + n, c->out_len);
+    }
+
+    watch(c->fd, EVENT_HTTP | (c - conns), EPOLLIN, EPOLL_CTL_MOD);
+}
+
+
+static void
+conn_ask(conn_t *c, uint32_t number)
+{
+    char        path[128];
+    message_t  *m;
+
+    m = &messages[number];
+
+    switch (m->target) {
+
+    case TO_USER:
+        sprintf(path, "users/user%u/messages", m->number);
+        break;
+
+    case TO_GROUP:
+        sprintf(path, "groups/g%u/messages", m->number);
+        break;
+
+    default:
+        strcpy(path, "broadcasts");
+    }
+
+    c->out_len += sprintf(c->out + c->out_len,
+                          "POST /v1/%s/%s HTTP/1.1\r\n"
+                          "Host: ledger\r\n"
+                          "Authorization: Bearer %s\r\n"
+                          "Content-Type: text/plain\r\n"
+                          "Content-Length: %u\r\n\r\n",
+                          options.product, path, options.key, m->size);
+
+    message_body(number, c->out + c->out_len);
+    c->out_len += m->size;
+
+    if (c->nasked == 0) {
+        c->until = now + ANSWER_TIME;
+    }
+
+    c->asked[c->nasked++] = number;
+    m->sent = now;
+
+    conn_write(c);
+}
+
+
+static void
+conn_answer(conn_t *c, unsigned status, const char *body, size_t len)
+{
+    char       *p, *q;
+    uint64_t    incarnation, seq;
+    message_t  *m;
+
+    m = &messages[c->asked[0]];
+
+    c->nasked--;
+    memmove(c->asked, c->asked + 1, c->nasked * sizeof(uint32_t));
+    c->until = now + ANSWER_TIME;
+
+    m->status = status;
+    m->answered = now;
+    m->outcome = status / 100 == 2 ? OK : status == 504 ? UNKNOWN : REFUSED;
+
+    if (m->outcome != OK) {
+        return;
+    }
+
+    p = memmem(body, len, "\"id\":\"", 6);
+    q = p ? memchr(p + 6, '"', body + len - (p + 6)) : NULL;
+
+    if (q == NULL || !id_parse(p + 6, q - (p + 6), &incarnation, &seq)) {
+        counters.strange++;
+        complain("an answer %u without an id: %.*s", status, (int) len, body);
+        return;
+    }
+
+    if (m->incarnation
+        && (m->incarnation != incarnation || m->seq != seq))
+    {
+        counters.strange++;
+        complain("message %u came under another id than was answered",
+                 (unsigned) (m - messages));
+    }
+
+    m->incarnation = incarnation;
+    m->seq = seq;
+}
+
+
+/* One answer of those in the buffer; 0: not all of it is here. */
+
+static size_t
+conn_parse(conn_t *c)
+{
+    char    *end, *p;
+    size_t   head, body;
+
+    end = memmem(c->in, c->in_len, "\r\n\r\n", 4);
+
+    if (end == NULL) {
+        return 0;
+    }
+
+    head = end + 4 - c->in;
+    body = 0;
+
+    for (p = c->in; p < end; p++) {
+        if (strncasecmp(p, "\r\nContent-Length:", 17) == 0) {
+            body = strtoul(p + 17, NULL, 10);
+        }
+    }
+
+    if (head + body > c->in_len) {
+        return 0;
+    }
+
+    if (c->nasked == 0) {
+        return -1;
+    }
+
+    conn_answer(c, atoi(c->in + 9), c->in + head, body);
+
+    return head + body;
+}
+
+
+static void
+conn_read(conn_t *c)
+{
+    size_t   used;
+    ssize_t  n;
+
+    n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len,
+             MSG_DONTWAIT);
+
+    if (n <= 0) {
+
+        if (n == 0 || errno != EAGAIN) {
+            conn_down(c);
+        }
+
+        return;
+    }
+
+    c->in_len += n;
+
+    while (c->in_len && (used = conn_parse(c)) != 0) {
+
+        if (used == (size_t) -1) {
+            conn_down(c);
+            return;
+        }
+
+        c->in_len -= used;
+        memmove(c->in, c->in + used, c->in_len);
+    }
+}
+
+
+void
+publisher_event(uint32_t index, uint32_t events)
+{
+    conn_t  *c;
+
+    c = &conns[index];
+
+    if (c->fd == -1) {
+        return;
+    }
+
+    if (events & (EPOLLHUP|EPOLLERR)) {
+        conn_read(c);
+
+        if (c->fd != -1) {
+            conn_down(c);
+        }
+
+        return;
+    }
+
+    if (events & EPOLLIN) {
+        conn_read(c);
+    }
+
+    if (c->fd != -1 && (events & EPOLLOUT)) {
+        c->up = 1;
+        conn_write(c);
+    }
+}
+
+
+static conn_t *
+conn_free(void)
+{
+    conn_t    *c;
+    uint32_t   i;
+
+    c = NULL;
+
+    for (i = 0; i < options.conns; i++) {
+        if (conns[i].up && conns[i].nasked < DEPTH
+            && (c == NULL || conns[i].nasked < c->nasked))
+        {
+            c = &conns[i];
+        }
+    }
+
+    return c;
+}
+
+
+void
+publisher_tick(void)
+{
+    conn_t    *c;
+    uint32_t   i, due;
+
+    for (i = 0; i < options.conns; i++) {
+        c = &conns[i];
+
+        if (c->fd == -1) {
+            if (now >= c->due) {
+                conn_come(c);
+            }
+
+        } else if ((c->nasked || !c->up) && now >= c->until) {
+            conn_down(c);
+        }
+    }
+
+    if (!publishing) {
+        return;
+    }
+
+    due = (now - began) * options.rate;
+
+    while (nsent < nmessages && nsent < due) {
+        c = conn_free();
+
+        if (c == NULL) {
+            break;
+        }
+
+        message_make(nsent);
+        conn_ask(c, nsent++);
+    }
+}
