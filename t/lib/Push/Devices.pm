@@ -15,7 +15,7 @@ use Exporter 'import';
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(only without devices device_of worker_of receive receive_all
-                 publish_many metric eventually counted);
+                 publish_many flood metric eventually counted);
 
 our $WAIT = 20;
 
@@ -180,6 +180,39 @@ sub publish_many {
     }
 
     return @ids;
+}
+
+# Numbers as payloads, many and fast; each must be saved.
+sub flood {
+    my ($http, $target, $from, $to) = @_;
+    my $head = "POST /v1/shop/$target/messages HTTP/1.1\r\nHost: localhost\r\n"
+               . "Authorization: Bearer $http->{key}\r\nContent-Length: ";
+    my $socket = $http->open->{socket};
+
+    while ($from <= $to) {
+        my $last = $from + 499 < $to ? $from + 499 : $to;
+        my $left = $last - $from + 1;
+
+        $http->send_raw(CORE::join '', map {
+            $head . length($_) . "\r\n\r\n$_"
+        } $from .. $last);
+
+        # the line of a status may be cut in two
+        my $rest = '';
+        while ($left) {
+            IO::Select->new($socket)->can_read($WAIT)
+                && sysread $socket, my $in, 65536
+                or die "flood: no answer\n";
+            $rest .= $in;
+            $left -= () = $rest =~ m{HTTP/1\.1 201}g;
+            die "flood: refused\n" if $rest =~ m{HTTP/1\.1 [345]};
+            $rest = $rest =~ /(H[^H]{0,11})\z/ ? $1 : '';
+        }
+
+        $from = $last + 1;
+    }
+
+    $http->close;
 }
 
 # The sum of a metric, of all its label sets or those that match.

@@ -136,6 +136,12 @@ sub read_properties {
             next;
         }
 
+        # of two subscriptions: "1,2"
+        if ($name eq 'subscription_id' && exists $props{$name}) {
+            $props{$name} .= ',' . read_varint($bytes, $at);
+            next;
+        }
+
         die "property $name twice\n" if exists $props{$name};
 
         if ($form eq 'string' || $form eq 'binary') {
