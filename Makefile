@@ -42,6 +42,7 @@ MODULES := $(addprefix $(BUILD)/,$(addsuffix .so, \
            $(patsubst %/,%,$(sort $(dir $(SOURCES))))))
 
 .PHONY: all modules help setup run test prove unit fuzz fault bench check \
+        valgrind \
         install clean FORCE
 .DELETE_ON_ERROR:
 
@@ -56,6 +57,7 @@ help:
 	@echo 'make prove       t/*.t only'
 	@echo 'make check       style and include rules only'
 	@echo 'make fuzz        parsers under libFuzzer, FUZZ_TIME seconds each'
+	@echo 'make valgrind    the suites of VALGRIND_TESTS under memcheck'
 	@echo 'make fault       t/fault/*.t, with the fault points compiled in'
 	@echo 'make bench       a short standard set of measurements'
 	@echo 'make install     modules and sample configuration (DESTDIR)'
@@ -126,9 +128,16 @@ clean:
 
 # --- tests
 
+# Everything, and a short slice of what has a target of its own.  The suites
+# come last, so that the last lines are theirs.
 test:
 	@util/setup test
 	@$(MAKE) --no-print-directory all check unit
+ifeq (,$(TESTS))
+	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=5
+	@$(MAKE) --no-print-directory valgrind TESTS='$(VALGRIND_SLICE)'
+	@$(MAKE) --no-print-directory prove SANITIZE=1 TESTS='$(ASAN_SLICE)'
+endif
 	@util/test $(TESTS)
 
 prove: all
@@ -136,6 +145,22 @@ prove: all
 
 check: modules
 	@util/check
+
+# Suites under memcheck: those without workers of their own (Push::Server
+# knows a worker by its name, which is valgrind's then) and without deadlines.
+VALGRIND_TESTS ?= t/020-room-topics.t t/020-room-connect.t \
+                  t/030-center-push.t t/031-center-query.t \
+                  t/034-center-uplink.t
+
+VALGRIND_SLICE := t/020-room-topics.t t/030-center-push.t
+ASAN_SLICE     := $(wildcard t/02*.t t/03*.t t/043*.t)
+
+valgrind:
+	@$(MAKE) --no-print-directory all
+	@util/launcher --valgrind '$(NGINX_BIN)' > $(BUILD)/nginx-valgrind
+	@chmod +x $(BUILD)/nginx-valgrind
+	@TEST_NGINX_BINARY=$(CURDIR)/$(BUILD)/nginx-valgrind \
+	    util/test $(or $(TESTS),$(VALGRIND_TESTS))
 
 fault:
 	@util/setup test

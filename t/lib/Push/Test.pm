@@ -273,6 +273,7 @@ sub problems {
     }
 
     for my $report (glob "$dir/sanitizer* $dir/*/sanitizer*") {
+        next if -z $report;
         open my $in, '<', $report or next;
         my @head = grep { defined } map { scalar <$in> } 1 .. 30;
         push @bad, "sanitizer report $report:\n@head";
