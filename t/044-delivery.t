@@ -754,18 +754,18 @@ sub {
 
     $w->subscribe('shop/group/g');
 
-    my $back = $connect->('back', 3, 60);
+    my $back = $connect->('back', 8, 60);
     my $late = $connect->('late', 2, 60);
     my $ends = $connect->('ends', 600, 1);
     $_->reset for $back, $late, $ends;
+    $t->say(sort(main::receive($w, 2)));
 
     # a new connection without a will
     delete $back->{connect}{will};
     $t->say($back->show($back->reconnect(clean => 0)));
-    $t->say(sort(main::receive($w, 2)));
 
-    # long after the delay of the one that came back
-    my $mark = $connect->('mark', 4, 60);
+    # after the delay of the one that came back
+    my $mark = $connect->('mark', 7, 60);
     $mark->reset;
     $t->say(main::receive($w, 1));
     $_->close for $w, $back;
@@ -773,9 +773,9 @@ sub {
     return $t->text;
 }
 --- mqtt_out
-CONNACK session=1
 will of ends
 will of late
+CONNACK session=1
 will of mark
 
 
