@@ -46,6 +46,7 @@ devices_init(void)
         d->user = i % users;
         d->version = i & 1 ? 5 : 4;
         d->clean = (i % 7 == 3);
+        d->will = (i * 37 % 100 < options.wills);
         d->due = 1e300;
         d->got = calloc(nmessages, 1);
         d->order = calloc(nmessages, sizeof(uint32_t));

@@ -108,6 +108,13 @@ judge_delivery(device_t *d, publish_t *p)
     counters.deliveries++;
     counters.dups += p->dup;
 
+    if (options.wills && p->size == strlen(WILL)
+        && memcmp(p->payload, WILL, p->size) == 0)
+    {
+        counters.wills++;
+        return;
+    }
+
     memset(buf, 0, sizeof(buf));
     memcpy(buf, p->payload, p->size < 15 ? p->size : 15);
     number = strtoul(buf, &end, 10);
@@ -349,7 +356,8 @@ judge(void)
     printf("rest devices=%u bound=%u known=%u published=%u ok=%u refused=%u "
            "unknown=%u owed=%lu lost=%lu disorder=%lu appeared=%lu "
            "strange=%lu deliveries=%lu duplicates=%lu dup=%lu cuts=%lu "
-           "rejected=%lu stale=%lu resumed=%lu takeovers=%lu slowest=%.3f\n",
+           "rejected=%lu stale=%lu resumed=%lu takeovers=%lu wills=%lu "
+           "slowest=%.3f\n",
            options.devices, devices_bound(), devices_known(), nsent,
            outcomes[OK], outcomes[REFUSED], outcomes[UNKNOWN],
            (unsigned long) debts, (unsigned long) lost,
@@ -359,7 +367,8 @@ judge(void)
            (unsigned long) counters.duplicates, (unsigned long) counters.dups,
            (unsigned long) counters.cuts, (unsigned long) counters.refused,
            (unsigned long) counters.stale, (unsigned long) counters.resumed,
-           (unsigned long) counters.takeovers, counters.slowest);
+           (unsigned long) counters.takeovers,
+           (unsigned long) counters.wills, counters.slowest);
 
     return lost || order || refused || counters.strange
            || devices_bound() != options.devices || outcomes[OK] == 0;

@@ -23,6 +23,8 @@
 #define LEDGER_SIZE_MAX   3000         /* of a payload */
 #define LEDGER_MEMBERSHIP 3            /* groups of one device */
 
+#define WILL              "will"       /* not in the books, but delivered */
+
 
 typedef enum {
     TO_USER = 0,
@@ -70,6 +72,7 @@ typedef struct {
     uint8_t    version;                /* 4, 5 */
     uint8_t    clean;                  /* each time */
     uint8_t    want_out;
+    uint8_t    will;                   /* leaves a message to group g0 */
     uint32_t   index;
     uint32_t   user;
     uint32_t   ngroups;
@@ -112,6 +115,7 @@ typedef struct {
     double       quiet;                /* without news: at rest */
     double       churn;                /* seconds a connection lives */
     uint32_t     drop_acks;            /* per cent */
+    uint32_t     wills;                /* per cent of the devices have one */
     uint32_t     share[3];             /* users, groups, all */
     uint64_t     seed;
     int          interactive;
@@ -127,6 +131,7 @@ typedef struct {
     uint64_t   stale;                  /* no answer in time */
     uint64_t   resumed;
     uint64_t   takeovers;
+    uint64_t   wills;                  /* delivered */
     uint64_t   strange;                /* broken, not his, not what was sent */
     double     news;                   /* last first delivery */
     double     slowest;                /* from answer to a first delivery */
@@ -209,6 +214,7 @@ void publisher_event(uint32_t index, uint32_t events);
 void publisher_tick(void);
 void publisher_begin(void);
 uint32_t publisher_busy(void);         /* requests without an answer yet */
+void publisher_end(void);              /* closes its connections */
 
 /* what a message carries, "size" bytes; where it is to go */
 

@@ -70,7 +70,7 @@ mqtt_connect(uint8_t *p, device_t *d)
     q = put_string(p + 3, "MQTT");
 
     *q++ = d->version;
-    *q++ = 0x80 | (d->clean ? 0x02 : 0);
+    *q++ = 0x80 | (d->clean ? 0x02 : 0) | (d->will ? 0x0c : 0);
     q = put16(q, KEEP_ALIVE);
 
     if (d->version == 5) {
@@ -87,6 +87,17 @@ mqtt_connect(uint8_t *p, device_t *d)
 
     snprintf(name, sizeof(name), "ledger-device-%u", d->index);
     q = put_string(q, name);
+
+    if (d->will) {
+
+        if (d->version == 5) {
+            *q++ = 0;
+        }
+
+        snprintf(name, sizeof(name), "%s/group/g0", options.product);
+        q = put_string(q, name);
+        q = put_string(q, WILL);
+    }
 
     snprintf(name, sizeof(name), "%s/user%u", options.product, d->user);
     q = put_string(q, name);

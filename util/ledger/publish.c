@@ -36,6 +36,9 @@ typedef struct {
 } conn_t;
 
 
+static void conn_down(conn_t *c);
+
+
 static conn_t   *conns;
 static int       publishing;
 static double    began;
@@ -152,6 +155,18 @@ publisher_begin(void)
 {
     publishing = 1;
     began = now;
+}
+
+
+void
+publisher_end(void)
+{
+    uint32_t  i;
+
+    for (i = 0; i < options.conns; i++) {
+        conn_down(&conns[i]);
+        conns[i].due = 1e300;
+    }
 }
 
 
@@ -425,23 +440,24 @@ publisher_event(uint32_t index, uint32_t events)
 }
 
 
+/* In turn: a connection without any request keeps an old worker from leaving. */
+
 static conn_t *
 conn_free(void)
 {
-    conn_t    *c;
-    uint32_t   i;
-
-    c = NULL;
+    conn_t           *c;
+    uint32_t          i;
+    static uint32_t   turn;
 
     for (i = 0; i < options.conns; i++) {
-        if (conns[i].up && conns[i].nasked < DEPTH
-            && (c == NULL || conns[i].nasked < c->nasked))
-        {
-            c = &conns[i];
+        c = &conns[turn++ % options.conns];
+
+        if (c->up && c->nasked < DEPTH) {
+            return c;
         }
     }
 
-    return c;
+    return NULL;
 }
 
 

@@ -69,6 +69,7 @@ static struct option  long_options[] = {
     { "quiet", 1, NULL, 'q' },
     { "churn", 1, NULL, 'u' },
     { "drop-acks", 1, NULL, 'a' },
+    { "wills", 1, NULL, 'w' },
     { "share", 1, NULL, 'x' },
     { "seed", 1, NULL, 'e' },
     { "interactive", 0, NULL, 'i' },
@@ -91,6 +92,7 @@ static const char  help[] =
 "  --conns=8                            of the publisher\n"
 "  --churn=20                           a connection lives so long (0: ever)\n"
 "  --drop-acks=0                        per cent of PUBACKs not sent\n"
+"  --wills=0                            per cent of devices that have one\n"
 "  --settle=30       --quiet=2          at most; without news: at rest\n"
 "  --seed=N          --record=FILE      random numbers; the whole ledger\n"
 "  --interactive     say \"ready\" and \"published\", then wait for a line\n"
@@ -292,6 +294,8 @@ publish_all(void)
     while (publisher_busy()) {
         turn();
     }
+
+    publisher_end();
 }
 
 
@@ -355,6 +359,7 @@ parse_options(int argc, char **argv)
         case 'q': options.quiet = atof(optarg); break;
         case 'u': options.churn = atof(optarg); break;
         case 'a': options.drop_acks = atoi(optarg); break;
+        case 'w': options.wills = atoi(optarg); break;
         case 'e': options.seed = strtoull(optarg, NULL, 10); break;
         case 'i': options.interactive = 1; break;
 

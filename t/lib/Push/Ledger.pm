@@ -11,6 +11,12 @@ package Push::Ledger;
 #                                        # not
 #
 # Options of new() are those of push-ledger; "drop_acks" and the like with _.
+#
+# Push::Ledger->scenario(server => {...}, ledger => {...}, every => 3,
+# trouble => sub { my ($server, $n, $ledger) = @_; ... }) does all of this in
+# a server of its own and returns what there is to say about it; "restore" is
+# called when the trouble is over.  points('save', 40, ...) has the processes
+# die at a fault point, each the 40th time that it passes it.
 
 use strict;
 use warnings;
@@ -19,6 +25,7 @@ use File::Spec;
 use IO::Select;
 use IPC::Open2;
 use Push::HTTP;
+use Push::Server;
 use Push::Test ();
 use Time::HiRes qw(sleep time);
 
@@ -40,7 +47,7 @@ sub new {
 
     my @args = map { my $name = tr/_/-/r; "--$name=$opt{$_}" } sort keys %opt;
     my $self = bless { server => $server, devices => $opt{devices} || 500,
-                       output => '', lines => '', calm => 0 }, $class;
+                       wills => $opt{wills}, output => '' }, $class;
 
     $self->{pid} = open2(
         $self->{out}, $self->{in}, $program, '--interactive', @args,
@@ -75,6 +82,14 @@ sub wait_for {
 }
 
 sub publishing { $_[0]{output} !~ /^published$/m }
+
+# Does nothing but listen, for so long.
+sub pass {
+    my ($self, $seconds) = @_;
+    my $end = time + $seconds;
+
+    $self->listen(0.1) while time < $end;
+}
 
 # Calls back every so many seconds as long as there is publishing, with how
 # often that was.  Returns how often.
@@ -203,9 +218,60 @@ sub finish {
         return (
             differ($m, 'ngx_push_sessions{state="online"}', 0),
             differ($m, 'ngx_push_zone_records{class="member"}', 0),
-            differ($m, 'ngx_push_zone_records{class="inflight"}', 0),
+
+            # who is the last to go is sent the wills of the others
+            $self->{wills} ? ()
+                : differ($m, 'ngx_push_zone_records{class="inflight"}', 0),
         );
     });
+}
+
+sub scenario {
+    my ($class, %opt) = @_;
+    my $server = Push::Server->new(
+        name => 'ledger', workers => 2, zone => '32m', wait => 40,
+        log_level => 'notice', push => $PUSH,
+        product => "$PRODUCT group_publish on;", %{$opt{server} || {}});
+
+    $server->start;
+
+    my $self = $class->new($server, devices => 500, rate => 100,
+                           seconds => 10, %{$opt{ledger} || {}});
+    my $n    = $self->trouble($opt{every} || 1, sub {
+        $opt{trouble}->($server, $_[0], $self) if $opt{trouble};
+    });
+
+    $opt{restore}->($server) if $opt{restore};
+
+    my @said = ($self->verdict, $self->finish);
+
+    push @said, "there was no trouble" if !$n;
+    $server->stop;
+
+    return @said;
+}
+
+sub points {
+    my ($class, $point, $n, %opt) = @_;
+    my $deaths = 0;
+
+    local $ENV{NGX_PUSH_FAULT} = "$point:$n";
+
+    my @said = $class->scenario(
+        server => { env => ['NGX_PUSH_FAULT'], %{$opt{server} || {}} },
+        ledger => { churn => 2, wills => 20, seconds => 6,
+                    %{$opt{ledger} || {}} },
+
+        # workers that are not given the variable live
+        restore => sub {
+            my ($server) = @_;
+
+            $server->reload(env => []);
+            $server->old_gone(30);
+            $deaths = () = $server->log =~ /process \d+ exited on signal 9/g;
+        });
+
+    return ($deaths ? "died at $point" : "nobody died at $point", @said);
 }
 
 sub DESTROY {
