@@ -315,7 +315,8 @@ ngx_push_session_vacate(uint64_t user_hash, ngx_push_claim_t *claim)
 
     if (s->mqtt
         && (claim->clean
-            || (s->expiry != 0xffffffff && s->since + s->expiry < now)))
+            || (s->expiry != 0xffffffff
+                && (uint64_t) s->since + s->expiry < now)))
     {
         ngx_push_session_end_mqtt(sh, s);
     }

@@ -173,7 +173,11 @@ ngx_int_t
 stub_worker(void)
 {
     ngx_pid = getpid();
-    stub_timer = NULL;
+
+    if (stub_timer) {
+        stub_timer->timer_set = 0;
+        stub_timer = NULL;
+    }
 
     return ngx_push_worker_init(&stub_cycle, &stub_conf);
 }
