@@ -194,6 +194,7 @@ ngx_uint_t ngx_push_message_reclaim(ngx_push_shard_t *sh, ngx_uint_t max);
 
 ngx_int_t ngx_push_pin(ngx_push_message_t *m);   /* NGX_BUSY: no pin left */
 void ngx_push_unpin(void);                       /* all since the hold */
+void ngx_push_unpin_last(void);
 
 /*
  * Who calls others while it has pins holds them: until the release of what

@@ -386,6 +386,13 @@ ngx_push_unpin(void)
 }
 
 
+void
+ngx_push_unpin_last(void)
+{
+    ngx_push_self->npins--;
+}
+
+
 ngx_uint_t
 ngx_push_pin_hold(void)
 {

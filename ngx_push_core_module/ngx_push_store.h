@@ -136,7 +136,10 @@ typedef struct {
 struct ngx_push_register_s {
     ngx_str_t            name;
 
-    /* As ngx_push_session_claim() and _release(), for all nodes. */
+    /*
+     * As ngx_push_session_claim() and _release(), for all nodes.  The conn of
+     * a claim must stay until the answer.
+     */
     ngx_int_t          (*claim)(ngx_push_claim_t *op, ngx_push_done_pt done,
                                ngx_push_handle_t handle);
     void               (*release)(ngx_push_conn_t *conn, ngx_uint_t broken,

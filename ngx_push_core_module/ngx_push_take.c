@@ -212,6 +212,9 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
 
         if (rc == NGX_OK) {
             t->n++;
+
+        } else {
+            ngx_push_unpin_last();
         }
 
         settle |= (sub->lag == 0);

@@ -19,8 +19,10 @@
 #define NGX_PUSH_WILL_LEASE     5      /* seconds to publish a will in */
 
 
-static void ngx_push_will_save(ngx_push_message_t *m,
+static ngx_int_t ngx_push_will_save(ngx_push_message_t *m,
     ngx_push_handle_t session);
+static void ngx_push_will_done(ngx_push_handle_t session, ngx_int_t rc,
+    void *op);
 
 
 ngx_int_t
@@ -95,14 +97,19 @@ void
 ngx_push_will_schedule(ngx_push_shard_t *sh, ngx_push_session_t *s,
     uint32_t now)
 {
+    uint32_t  delay;
+
     if (s->will_at == 0) {
         ngx_push_list_append(&sh->wills, s,
                              offsetof(ngx_push_session_t, wnext));
     }
 
-    /* at the end of the session at the latest */
+    /* at the end of the session at the latest; zone seconds end in 2106 */
 
-    ngx_push_set(s->will_at, now + ngx_min(s->will_delay, s->expiry));
+    delay = ngx_min(s->will_delay, s->expiry);
+    delay = ngx_min(delay, 0xffffffff - now);
+
+    ngx_push_set(s->will_at, now + delay);
 }
 
 
@@ -140,9 +147,7 @@ void
 ngx_push_will_publish(ngx_push_handle_t session)
 {
     size_t               len;
-    ngx_int_t            shard;
-    ngx_push_ref_t       will;
-    ngx_push_shard_t    *sh;
+    ngx_int_t            rc, shard;
     ngx_push_message_t  *m, *copy;
     ngx_push_session_t  *s;
 
@@ -152,7 +157,7 @@ ngx_push_will_publish(ngx_push_handle_t session)
         return;
     }
 
-    sh = ngx_push_begin_shard(shard);
+    (void) ngx_push_begin_shard(shard);
 
     s = ngx_push_lookup(session, NGX_PUSH_SESSION);
 
@@ -162,7 +167,6 @@ ngx_push_will_publish(ngx_push_handle_t session)
     }
 
     m = ngx_push_ptr(s->will);
-    will = s->will;
     len = m->ctype_len + m->props_len + m->size;
 
     if (ngx_push_pin(m) != NGX_OK) {
@@ -184,16 +188,42 @@ ngx_push_will_publish(ngx_push_handle_t session)
     ngx_push_message_copy(m, 0, len, copy->data);
     ngx_push_unpin();
 
-    ngx_push_will_save(copy, session);
+    rc = ngx_push_will_save(copy, session);
     ngx_free(copy);
 
     ngx_push_fault_point("will");
+
+    if (rc != NGX_AGAIN) {
+        ngx_push_will_done(session, rc, NULL);
+    }
+}
+
+
+/* Saved or refused, the will is over, unless its session goes on. */
+
+static void
+ngx_push_will_done(ngx_push_handle_t session, ngx_int_t rc, void *op)
+{
+    ngx_int_t            shard;
+    ngx_push_shard_t    *sh;
+    ngx_push_session_t  *s;
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "push: a will was not saved (%i)", rc);
+    }
+
+    shard = ngx_push_owner(session.index, NGX_PUSH_SESSION);
+
+    if (shard == NGX_ERROR) {
+        return;
+    }
 
     sh = ngx_push_begin_shard(shard);
 
     s = ngx_push_lookup(session, NGX_PUSH_SESSION);
 
-    if (s && s->will == will && s->presence != NGX_PUSH_ONLINE) {
+    if (s && s->will && s->presence != NGX_PUSH_ONLINE) {
         ngx_push_will_drop(sh, s);
     }
 
@@ -201,11 +231,10 @@ ngx_push_will_publish(ngx_push_handle_t session)
 }
 
 
-static void
+static ngx_int_t
 ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session)
 {
     u_char           *p;
-    ngx_int_t         rc;
     ngx_buf_t         b;
     ngx_chain_t       cl;
     ngx_push_conf_t  *pcf;
@@ -221,7 +250,7 @@ ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session)
                               : NULL;
 
     if (save.target.product == NULL) {
-        return;
+        return NGX_PUSH_NOT_FOUND;
     }
 
     p = m->data;
@@ -249,10 +278,5 @@ ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session)
     save.ttl = m->seq ? (time_t) m->seq : -1;
     save.from = session;
 
-    rc = pcf->store->save(&save, NULL, session);
-
-    if (rc != NGX_OK && rc != NGX_AGAIN) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "push: a will was not saved (%i)", rc);
-    }
+    return pcf->store->save(&save, ngx_push_will_done, session);
 }

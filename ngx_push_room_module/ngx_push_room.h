@@ -47,7 +47,6 @@
 #define NGX_PUSH_ROOM_PROPS_MAX     8192    /* forwarded with a message */
 #define NGX_PUSH_ROOM_TAKE          16      /* messages of one write */
 #define NGX_PUSH_ROOM_TURN          256     /* messages of one turn */
-#define NGX_PUSH_ROOM_BACKLOG       65536   /* beyond it QoS 0 is dropped */
 
 
 typedef enum {
@@ -154,6 +153,7 @@ struct ngx_push_room_conn_s {
     uint32_t                   messages_in;
     uint32_t                   messages_out;
     uint16_t                   keepalive;
+    uint16_t                   resent;         /* of the window, while again */
     uint16_t                   npending;
     uint8_t                    state;          /* ngx_push_room_state_t */
     uint8_t                    why;            /* ngx_push_room_why_t */
@@ -168,6 +168,7 @@ struct ngx_push_room_conn_s {
     unsigned                   keepalive_set:1;  /* keep alive are ours */
     unsigned                   expiry_zero:1;  /* CONNECT had none */
     unsigned                   take:1;         /* ask for messages to send */
+    unsigned                   again:1;        /* the window is being resent */
     unsigned                   doomed:1;       /* ends when claimed */
     unsigned                   name_heap:1;    /* name is not in the pool */
 };
@@ -311,7 +312,6 @@ ngx_int_t ngx_push_room_settle(ngx_push_room_conn_t *room);
 
 /* The window of a resumed session again. */
 
-ngx_int_t ngx_push_room_redeliver(ngx_push_room_conn_t *room);
 
 /*
  * write: ngx_push_room_reserve() gives room for a small packet of up to size

@@ -52,6 +52,10 @@ ngx_push_room_claim(ngx_push_room_conn_t *room,
     claim.conn = &room->push;
     claim.proto = room->version;
     claim.clean = connect->clean_start;
+
+    /* a device of 3.1.1 is not told its identifier, and cannot come back */
+
+    claim.ephemeral = (room->assigned && room->version == NGX_PUSH_MQTT_V311);
     claim.expiry = room->expiry;
     claim.window = rscf->window;
 
@@ -267,8 +271,10 @@ ngx_push_room_online(ngx_push_room_conn_t *room, ngx_uint_t present)
 
     ngx_push_count(resumed);
     room->take = 1;
+    room->again = 1;
+    room->resent = 0;
 
-    return ngx_push_room_redeliver(room);
+    return ngx_push_room_settle(room);
 }
 
 

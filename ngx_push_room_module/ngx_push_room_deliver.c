@@ -21,6 +21,7 @@
 
 
 static ngx_int_t ngx_push_room_take(ngx_push_room_conn_t *room);
+static ngx_int_t ngx_push_room_redeliver(ngx_push_room_conn_t *room);
 static ngx_int_t ngx_push_room_put(ngx_push_room_conn_t *room,
     ngx_push_out_t *out);
 static ngx_int_t ngx_push_room_pass(ngx_push_room_conn_t *room,
@@ -57,7 +58,18 @@ ngx_push_room_settle(ngx_push_room_conn_t *room)
 {
     ngx_int_t  rc;
 
-    if (room->take && room->state == NGX_PUSH_ROOM_ONLINE) {
+    rc = NGX_OK;
+
+    if (room->again && room->state == NGX_PUSH_ROOM_ONLINE) {
+        rc = ngx_push_room_redeliver(room);
+    }
+
+    if (rc != NGX_OK) {
+        /* void */
+
+    } else if (room->take && !room->again
+               && room->state == NGX_PUSH_ROOM_ONLINE)
+    {
         rc = ngx_push_room_take(room);
 
     } else {
@@ -127,21 +139,23 @@ ngx_push_room_take(ngx_push_room_conn_t *room)
 
 
 /*
- * The window goes out whole, what the socket does not take waits on the heap:
- * new messages must not overtake it, and it is bounded by the window.
+ * The window again, as far as the socket takes it, the rest when it does; no
+ * new message overtakes it.  NGX_OK, NGX_ERROR, NGX_DONE.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_push_room_redeliver(ngx_push_room_conn_t *room)
 {
-    ngx_int_t        i, n;
+    ngx_int_t        i, n, rc;
     ngx_uint_t       cursor;
     ngx_push_out_t   out[NGX_PUSH_ROOM_TAKE];
 
-    cursor = 0;
+    while (room->out == NULL) {
+        cursor = room->resent;
 
-    for ( ;; ) {
         n = ngx_push_retake(&room->push, &cursor, out, NGX_PUSH_ROOM_TAKE);
+
+        room->resent = (uint16_t) cursor;
 
         if (n == NGX_DECLINED) {
             return ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
@@ -149,7 +163,8 @@ ngx_push_room_redeliver(ngx_push_room_conn_t *room)
 
         if (n <= 0) {
             ngx_push_unpin();
-            return NGX_OK;
+            room->again = 0;
+            break;
         }
 
         for (i = 0; i < n; i++) {
@@ -160,13 +175,15 @@ ngx_push_room_redeliver(ngx_push_room_conn_t *room)
             }
         }
 
-        if (ngx_push_room_flush(room) == NGX_ERROR) {
-            ngx_push_unpin();
-            return ngx_push_room_end(room, NGX_PUSH_ROOM_IO_ERROR, 0, NULL);
-        }
-
+        rc = ngx_push_room_flush(room);
         ngx_push_unpin();
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
+
+    return NGX_OK;
 }
 
 
@@ -185,12 +202,6 @@ ngx_push_room_put(ngx_push_room_conn_t *room, ngx_push_out_t *out)
 
     if (!ngx_push_room_topic_name(out, topic, &m.topic)) {
         return ngx_push_room_pass(room, out, NGX_PUSH_DROPS);
-    }
-
-    if (out->qos == 0 && room->out
-        && room->out->last - room->out->pos > NGX_PUSH_ROOM_BACKLOG)
-    {
-        return ngx_push_room_pass(room, out, NGX_PUSH_DROP_SLOW);
     }
 
     m.qos = out->qos;

@@ -87,6 +87,13 @@ ngx_push_room_puback(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
     switch (ngx_push_ack(&room->push, ack.packet_id)) {
 
     case NGX_OK:
+
+        /* while the window is resent the place in it moves up as well */
+
+        if (room->again && room->resent) {
+            room->resent--;
+        }
+
         room->take = 1;
         return NGX_OK;
 

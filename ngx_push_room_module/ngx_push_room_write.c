@@ -356,6 +356,7 @@ ngx_push_room_keep(ngx_push_room_conn_t *room, size_t sent)
         }
 
         room->out = out;
+        room->push.blocked = 1;
     }
 
     for (i = 0; i < ngx_push_room_batch.niov; i++) {
@@ -428,6 +429,11 @@ ngx_push_room_write_rest(ngx_push_room_conn_t *room)
     ngx_free(out);
     room->out = NULL;
     room->send_deadline = 0;
+
+    /* meanwhile the core has passed it over */
+
+    room->push.blocked = 0;
+    room->take = 1;
 
     return NGX_OK;
 }
