@@ -79,13 +79,29 @@ sub lines {
     return @got;
 }
 
-# Ends it by the end of its input; its output to the end.
+# Ends it by the end of its input, mosquitto's by a signal; its output to the
+# end.  One that does not leave is killed: a signal at the wrong moment makes
+# mosquitto_sub wait for itself.
 sub finish {
     my ($p) = @_;
+    my $end = Time::HiRes::time() + 25;
 
     close $p->{in};
     kill 'TERM', $p->{pid} if $p->{kill};
-    1 while sysread $p->{out}, $p->{text}, 65536, length $p->{text};
+    $end -= 20 if $p->{kill};
+
+    for (;;) {
+        my $left = $end - Time::HiRes::time();
+
+        if ($left <= 0) {
+            kill 'KILL', $p->{pid};
+            last;
+        }
+
+        next if !IO::Select->new($p->{out})->can_read($left);
+        sysread $p->{out}, $p->{text}, 65536, length $p->{text} or last;
+    }
+
     waitpid $p->{pid}, 0;
     return $p->{text};
 }
@@ -367,7 +383,7 @@ sub {
         $c = main::mosquitto_sub($s->mqtt_port, @sub, '-C', 10);
         $t->say("$v: " . main::counted(map { /^shop\/inbox (\d+)$/ ? $1 : $_ }
                                        main::lines($c, qr/./, 10)));
-        main::finish($c);
+        main::finish({ %$c, kill => 0 });
     }
 
     $s->stop;

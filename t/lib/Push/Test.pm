@@ -38,6 +38,7 @@ use Fcntl qw(:flock);
 use File::Path qw(make_path remove_tree);
 use File::Spec;
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Test::More ();
 
 our @EXPORT = qw(allow_alert api_key token mqtt_port http_port mqtts_port
@@ -46,7 +47,7 @@ our @EXPORT = qw(allow_alert api_key token mqtt_port http_port mqtts_port
 our $API_KEY = 'test-api-key';
 our $SECRET  = 'test-secret-test-secret-test-secret';
 
-my ($root, $dir, @allowed, $owner, $temporary, @held);
+my ($root, $dir, @allowed, @reserved, $owner, $temporary, @held);
 
 # Compiled before Test::Nginx is loaded, so that it runs after the server has
 # been stopped.
@@ -121,12 +122,20 @@ sub hold {
 }
 
 # A run of so many ports that nobody listens on.  Below the range that clients
-# are given theirs from, and apart for suites that run at the same time.
+# are given theirs from, and apart for suites that run at the same time: the
+# name of a socket reserves a run as long as this process lives.
 sub free_ports {
     my ($count) = @_;
 
     for my $try (0 .. 1000) {
         my $first = 10000 + ($$ + $try) * 16 % 20000;
+
+        # first, for the look itself would be in another's way
+        my $mark  = IO::Socket::UNIX->new(Type => SOCK_DGRAM,
+                                          Local => "\0push_test_ports.$first")
+            or next;
+        push @reserved, $mark;
+
         my @held  = grep { $_ } map {
             IO::Socket::INET->new(LocalAddr => '0.0.0.0', LocalPort => $_,
                                   Listen => 1, ReuseAddr => 1)
