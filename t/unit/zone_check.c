@@ -4,30 +4,22 @@
  */
 
 
-#include "zone_check.h"
+#include "zone_look.h"
 
 
 #define CHECK_SHOWN  20
 
-/* what was seen to refer to a record, in a byte for each 32 of the zone */
 
-#define SEEN_TABLE   0x01              /* in its hash table, or its log */
-#define SEEN_LIST    0x02              /* in linger, offline, idle, limbo */
-#define SEEN_WHEEL   0x04
-#define SEEN_OWNER   0x08              /* named by the record it belongs to */
-#define SEEN_MEMBER  0x10
-#define SEEN_FREE    0x20
-#define SEEN_WILL    0x40
+ngx_uint_t             zone_check_inboxes;
 
-
-static u_char         *check_seen;
-static uint32_t       *check_nsubs;    /* of a log, counted from the subs */
+u_char                *look_seen;
+uint32_t              *look_subs;
 static ngx_uint_t      check_faults;
-static zone_census_t   check_census;
+zone_census_t          look_census;
 
 
-static void
-fault(const char *fmt, ...)
+void
+look_fault(const char *fmt, ...)
 {
     va_list  args;
 
@@ -52,8 +44,8 @@ page_of(ngx_push_ref_t ref)
 
 /* Is it a record of that class, in use, of that shard?  Then notes "how". */
 
-static ngx_uint_t
-see(ngx_push_shard_t *sh, ngx_push_ref_t ref, ngx_push_class_t class,
+ngx_uint_t
+look_see(ngx_push_shard_t *sh, ngx_push_ref_t ref, ngx_push_class_t class,
     u_char how, const char *where)
 {
     size_t            offset;
@@ -64,8 +56,8 @@ see(ngx_push_shard_t *sh, ngx_push_ref_t ref, ngx_push_class_t class,
     shard = ngx_push_owner(ref, class);
 
     if (shard == NGX_ERROR || (ngx_uint_t) shard != sh->index) {
-        fault("%s: ref %x is of shard %d, not of %u class %u", where, ref,
-              (int) shard, sh->index, class);
+        look_fault("%s: ref %x is of shard %d, not of %u class %u", where,
+                   ref, (int) shard, sh->index, class);
         return 0;
     }
 
@@ -77,23 +69,23 @@ see(ngx_push_shard_t *sh, ngx_push_ref_t ref, ngx_push_class_t class,
     if (offset % ngx_push_record_size(class)
         || offset / ngx_push_record_size(class) >= page->fresh)
     {
-        fault("%s: ref %x is no record of class %u", where, ref, class);
+        look_fault("%s: ref %x is no record of class %u", where, ref, class);
         return 0;
     }
 
     slot = ngx_push_ptr(ref);
 
     if (how != SEEN_FREE && !slot->used) {
-        fault("%s: ref %x of class %u is free", where, ref, class);
+        look_fault("%s: ref %x of class %u is free", where, ref, class);
         return 0;
     }
 
-    if (check_seen[ref] & how) {
-        fault("%s: ref %x of class %u met twice", where, ref, class);
+    if (look_seen[ref] & how) {
+        look_fault("%s: ref %x of class %u met twice", where, ref, class);
         return 0;
     }
 
-    check_seen[ref] |= how;
+    look_seen[ref] |= how;
 
     return 1;
 }
@@ -126,14 +118,15 @@ check_page(ngx_push_shard_t *sh, uint32_t n, ngx_push_class_t class)
          ref = *(ngx_push_ref_t *) ((u_char *) ngx_push_ptr(ref)
                                     + sizeof(ngx_push_slot_t)))
     {
-        if (!see(sh, ref, class, SEEN_FREE, "free list")) {
+        if (!look_see(sh, ref, class, SEEN_FREE, "free list")) {
             return;
         }
 
         if (page_of(ref) != page
             || ((ngx_push_slot_t *) ngx_push_ptr(ref))->used)
         {
-            fault("page %u: free record %x is in use or elsewhere", n, ref);
+            look_fault("page %u: free record %x is in use or elsewhere", n,
+                       ref);
             return;
         }
 
@@ -141,15 +134,15 @@ check_page(ngx_push_shard_t *sh, uint32_t n, ngx_push_class_t class)
     }
 
     if (used != page->used || used + nfree != page->fresh) {
-        fault("page %u class %u: %u used, %u counted, %u free, %u fresh", n,
-              class, used, page->used, nfree, page->fresh);
+        look_fault("page %u class %u: %u used, %u counted, %u free, %u fresh",
+                   n, class, used, page->used, nfree, page->fresh);
     }
 
     room = page->free != 0 || page->fresh < ngx_push_page_records(class);
 
     if (room != (page->listed != 0)) {
-        fault("page %u class %u: %u used, listed %u", n, class, used,
-              page->listed);
+        look_fault("page %u class %u: %u used, listed %u", n, class, used,
+                   page->listed);
     }
 }
 
@@ -161,7 +154,7 @@ check_pages(ngx_push_shard_t *sh)
     uint32_t                 empty[NGX_PUSH_CLASSES], prev, listed;
     uint32_t                 npages[NGX_PUSH_CLASSES];
     uint32_t                 roomy[NGX_PUSH_CLASSES];
-    ngx_uint_t               c;
+    uint32_t                 c;
     ngx_push_page_t         *page;
     ngx_push_class_state_t  *state;
 
@@ -180,7 +173,7 @@ check_pages(ngx_push_shard_t *sh)
         c = page->owner & 0xff;
 
         if (c >= NGX_PUSH_CLASSES) {
-            fault("page %u: owner %x", n, page->owner);
+            look_fault("page %u: owner %x", n, page->owner);
             continue;
         }
 
@@ -198,12 +191,12 @@ check_pages(ngx_push_shard_t *sh)
         if (state->npages != npages[c] || state->used != used[c]
             || state->empty != empty[c])
         {
-            fault("shard %u class %u: pages %u/%u used %u/%u empty %u/%u",
-                  sh->index, c, state->npages, npages[c], state->used,
-                  used[c], state->empty, empty[c]);
+            look_fault("shard %u class %u: pages %u/%u used %u/%u empty "
+                       "%u/%u", sh->index, c, state->npages, npages[c],
+                       state->used, used[c], state->empty, empty[c]);
         }
 
-        check_census.used[c] += used[c];
+        look_census.used[c] += used[c];
         prev = 0;
         listed = 0;
 
@@ -213,8 +206,8 @@ check_pages(ngx_push_shard_t *sh)
             if (page->prev != prev || !page->listed
                 || page->owner != ((sh->index + 1) << 8 | c))
             {
-                fault("shard %u class %u: page %u in its list", sh->index, c,
-                      n - 1);
+                look_fault("shard %u class %u: page %u in its list",
+                           sh->index, c, n - 1);
                 break;
             }
 
@@ -223,8 +216,8 @@ check_pages(ngx_push_shard_t *sh)
         }
 
         if (listed != roomy[c]) {
-            fault("shard %u class %u: %u pages listed, %u with room",
-                  sh->index, c, listed, roomy[c]);
+            look_fault("shard %u class %u: %u pages listed, %u with room",
+                       sh->index, c, listed, roomy[c]);
         }
     }
 }
@@ -244,14 +237,15 @@ check_list(ngx_push_shard_t *sh, ngx_push_list_t *list, size_t link,
 
     for (ref = list->head; ref; ref = l[0]) {
 
-        if (!see(sh, ref, class, how, name)) {
+        if (!look_see(sh, ref, class, how, name)) {
             return;
         }
 
         l = (ngx_push_ref_t *) ((u_char *) ngx_push_ptr(ref) + link);
 
         if (l[1] != prev) {
-            fault("%s: ref %x has prev %x, not %x", name, ref, l[1], prev);
+            look_fault("%s: ref %x has prev %x, not %x", name, ref, l[1],
+                       prev);
         }
 
         prev = ref;
@@ -259,9 +253,9 @@ check_list(ngx_push_shard_t *sh, ngx_push_list_t *list, size_t link,
     }
 
     if (list->tail != prev || list->count != n) {
-        fault("%s of shard %u: tail %x, last %x, count %lu, found %lu", name,
-              sh->index, list->tail, prev, (unsigned long) list->count,
-              (unsigned long) n);
+        look_fault("%s of shard %u: tail %x, last %x, count %lu, found %lu",
+                   name, sh->index, list->tail, prev,
+                   (unsigned long) list->count, (unsigned long) n);
     }
 }
 
@@ -280,7 +274,7 @@ check_wheel(ngx_push_shard_t *sh)
 
         for (ref = wheel[i]; ref; ref = m->wnext) {
 
-            if (!see(sh, ref, NGX_PUSH_MESSAGE, SEEN_WHEEL, "wheel")) {
+            if (!look_see(sh, ref, NGX_PUSH_MESSAGE, SEEN_WHEEL, "wheel")) {
                 break;
             }
 
@@ -290,8 +284,9 @@ check_wheel(ngx_push_shard_t *sh)
                 || (m->slot.used != NGX_PUSH_MSG_STORED
                     && m->slot.used != NGX_PUSH_MSG_ONCE))
             {
-                fault("wheel %u: message %x expires %u state %u wprev %x/%x",
-                      i, ref, m->expire, m->slot.used, m->wprev, prev);
+                look_fault("wheel %u: message %x expires %u state %u wprev "
+                           "%x/%x", i, ref, m->expire, m->slot.used, m->wprev,
+                           prev);
             }
 
             prev = ref;
@@ -313,7 +308,7 @@ check_members(ngx_push_shard_t *sh, ngx_push_log_t *log)
 
     for (ref = log->members; ref; ref = member->next) {
 
-        if (!see(sh, ref, NGX_PUSH_MEMBER, SEEN_OWNER, "members")) {
+        if (!look_see(sh, ref, NGX_PUSH_MEMBER, SEEN_OWNER, "members")) {
             return;
         }
 
@@ -324,13 +319,13 @@ check_members(ngx_push_shard_t *sh, ngx_push_log_t *log)
         for (sref = member->head; sref; sref = sub->mnext) {
 
             if (ngx_push_owner(sref, NGX_PUSH_SUB) == NGX_ERROR
-                || check_seen[sref] & SEEN_MEMBER)
+                || look_seen[sref] & SEEN_MEMBER)
             {
-                fault("member %x: sub %x", ref, sref);
+                look_fault("member %x: sub %x", ref, sref);
                 return;
             }
 
-            check_seen[sref] |= SEEN_MEMBER;
+            look_seen[sref] |= SEEN_MEMBER;
             sub = ngx_push_ptr(sref);
             s = ngx_push_ptr(sub->session);
 
@@ -340,9 +335,9 @@ check_members(ngx_push_shard_t *sh, ngx_push_log_t *log)
                 || s->worker != member->worker
                 || s->worker_gen != member->worker_gen)
             {
-                fault("member %x: sub %x flags %x log %x mprev %x, session "
-                      "%x presence %u", ref, sref, sub->flags, sub->log,
-                      sub->mprev, sub->session, s->presence);
+                look_fault("member %x: sub %x flags %x log %x mprev %x, "
+                           "session %x presence %u", ref, sref, sub->flags,
+                           sub->log, sub->mprev, sub->session, s->presence);
             }
 
             prev = sref;
@@ -350,7 +345,8 @@ check_members(ngx_push_shard_t *sh, ngx_push_log_t *log)
         }
 
         if (n != member->count || n == 0) {
-            fault("member %x: count %u, found %u", ref, member->count, n);
+            look_fault("member %x: count %u, found %u", ref, member->count,
+                       n);
         }
     }
 }
@@ -370,7 +366,7 @@ check_log(ngx_push_shard_t *sh, ngx_push_log_t *log)
 
     for (ref = log->head; ref; ref = m->next) {
 
-        if (!see(sh, ref, NGX_PUSH_MESSAGE, SEEN_TABLE, "log")) {
+        if (!look_see(sh, ref, NGX_PUSH_MESSAGE, SEEN_TABLE, "log")) {
             return;
         }
 
@@ -380,10 +376,10 @@ check_log(ngx_push_shard_t *sh, ngx_push_log_t *log)
             || m->log != ngx_push_ref(log) || m->seq <= seq
             || m->seq > log->last || m->expire == 0)
         {
-            fault("log %x: message %x state %u seq %lu after %lu of %lu",
-                  ngx_push_ref(log), ref, m->slot.used,
-                  (unsigned long) m->seq, (unsigned long) seq,
-                  (unsigned long) log->last);
+            look_fault("log %x: message %x state %u seq %lu after %lu of %lu",
+                       ngx_push_ref(log), ref, m->slot.used,
+                       (unsigned long) m->seq, (unsigned long) seq,
+                       (unsigned long) log->last);
         }
 
         seq = m->seq;
@@ -391,257 +387,32 @@ check_log(ngx_push_shard_t *sh, ngx_push_log_t *log)
         n++;
     }
 
-    check_census.stored += n;
+    look_census.stored += n;
 
     if (log->count != n || log->tail != prev || log->acked > log->last
         || log->ended > log->last)
     {
-        fault("log %x: count %u, found %u, tail %x, last %x",
-              ngx_push_ref(log), log->count, n, log->tail, prev);
+        look_fault("log %x: count %u, found %u, tail %x, last %x",
+                   ngx_push_ref(log), log->count, n, log->tail, prev);
     }
 
     if ((log->empty != 0)
-        != ((check_seen[ngx_push_ref(log)] & SEEN_LIST) != 0))
+        != ((look_seen[ngx_push_ref(log)] & SEEN_LIST) != 0))
     {
-        fault("log %x: empty %u, but listed %u", ngx_push_ref(log),
-              log->empty, check_seen[ngx_push_ref(log)] & SEEN_LIST);
+        look_fault("log %x: empty %u, but listed %u", ngx_push_ref(log),
+                   log->empty, look_seen[ngx_push_ref(log)] & SEEN_LIST);
     }
 
     if (log->count == 0 && log->subs == 0 && log->empty == 0) {
-        fault("log %x: nobody's, and on no list", ngx_push_ref(log));
+        look_fault("log %x: nobody's, and on no list", ngx_push_ref(log));
     }
 
     if (log->longname) {
-        (void) see(sh, log->longname, NGX_PUSH_LONGNAME, SEEN_OWNER, "log");
+        (void) look_see(sh, log->longname, NGX_PUSH_LONGNAME, SEEN_OWNER,
+                        "log");
     }
 
     check_members(sh, log);
-}
-
-
-/* --- sessions */
-
-static void
-check_window(ngx_push_shard_t *sh, ngx_push_session_t *s)
-{
-    uint32_t              n;
-    ngx_push_ref_t        ref, sref, last;
-    ngx_push_sub_t       *sub;
-    ngx_push_inflight_t  *e;
-
-    n = 0;
-    last = 0;
-
-    for (ref = s->first; ref; ref = e->next) {
-
-        if (!see(sh, ref, NGX_PUSH_INFLIGHT, SEEN_OWNER, "window")) {
-            return;
-        }
-
-        e = ngx_push_ptr(ref);
-        last = ref;
-        n++;
-
-        for (sref = s->subs; sref && sref != e->sub; sref = sub->next) {
-            sub = ngx_push_ptr(sref);
-        }
-
-        if (sref == 0 || e->pid == 0) {
-            fault("window of %x: entry %x pid %u of no sub %x",
-                  ngx_push_ref(s), ref, e->pid, e->sub);
-        }
-    }
-
-    if (n != s->nflight || last != s->last) {
-        fault("window of %x: %u in flight, found %u, last %x/%x",
-              ngx_push_ref(s), s->nflight, n, s->last, last);
-    }
-
-    if (n && !s->mqtt) {
-        fault("window of %x: %u in flight without an MQTT session",
-              ngx_push_ref(s), n);
-    }
-}
-
-
-/* lag is 0 exactly when nothing is in flight, else up to before the first */
-
-static void
-check_cursor(ngx_push_session_t *s, ngx_push_sub_t *sub)
-{
-    uint32_t              n;
-    uint64_t              seq, first;
-    ngx_push_ref_t        ref;
-    ngx_push_log_t       *log;
-    ngx_push_inflight_t  *e;
-
-    n = 0;
-    seq = 0;
-    first = 0;
-
-    for (ref = s->first; ref; ref = e->next) {
-        e = ngx_push_ptr(ref);
-
-        if (e->sub != ngx_push_ref(sub)) {
-            continue;
-        }
-
-        if (n++ == 0) {
-            first = e->seq;
-        }
-
-        /* an inbox that came back is counted from 1 again */
-
-        if (e->seq <= seq && sub->kind != NGX_PUSH_INBOX) {
-            fault("sub %x: seq %lu after %lu in its window",
-                  ngx_push_ref(sub), (unsigned long) e->seq,
-                  (unsigned long) seq);
-        }
-
-        seq = e->seq;
-    }
-
-    if (sub->lag > sub->sent) {
-        fault("sub %x: lag %u of %lu", ngx_push_ref(sub), sub->lag,
-              (unsigned long) sub->sent);
-    }
-
-    if (sub->kind == NGX_PUSH_INBOX) {
-        return;
-    }
-
-    if ((n != 0) != (sub->lag != 0) || seq > sub->sent
-        || (n && first <= sub->sent - sub->lag))
-    {
-        fault("sub %x: sent %lu lag %u, %u in flight from %lu to %lu",
-              ngx_push_ref(sub), (unsigned long) sub->sent, sub->lag, n,
-              (unsigned long) first, (unsigned long) seq);
-    }
-
-    log = ngx_push_ptr(sub->log);
-
-    if (sub->incarnation != log->incarnation || sub->sent > log->last) {
-        fault("sub %x: cursor %lu of log %x with last %lu",
-              ngx_push_ref(sub), (unsigned long) sub->sent, sub->log,
-              (unsigned long) log->last);
-    }
-}
-
-
-static void
-check_subs(ngx_push_shard_t *sh, ngx_push_session_t *s)
-{
-    ngx_uint_t           others;
-    ngx_push_ref_t       ref;
-    ngx_push_sub_t      *sub;
-
-    others = 0;
-
-    for (ref = s->subs; ref; ref = sub->next) {
-
-        if (!see(sh, ref, NGX_PUSH_SUB, SEEN_OWNER, "subs")) {
-            return;
-        }
-
-        sub = ngx_push_ptr(ref);
-
-        if (sub->session != ngx_push_ref(s)) {
-            fault("sub %x: session %x, not %x", ref, sub->session,
-                  ngx_push_ref(s));
-        }
-
-        if (sub->kind == NGX_PUSH_INBOX) {
-
-            if (others) {
-                fault("sub %x: an inbox after others", ref);
-            }
-
-        } else {
-            others = 1;
-
-            if (ngx_push_owner(sub->log, NGX_PUSH_LOG) == NGX_ERROR
-                || !((ngx_push_slot_t *) ngx_push_ptr(sub->log))->used)
-            {
-                fault("sub %x: kind %u, log %x", ref, sub->kind, sub->log);
-                continue;
-            }
-
-            check_nsubs[sub->log]++;
-        }
-
-        check_cursor(s, sub);
-
-        if ((sub->flags & NGX_PUSH_SUB_MEMBER)
-            != (check_seen[ref] & SEEN_MEMBER ? NGX_PUSH_SUB_MEMBER : 0))
-        {
-            fault("sub %x: flags %x, but in a member list %u", ref,
-                  sub->flags, check_seen[ref] & SEEN_MEMBER);
-        }
-    }
-}
-
-
-static void
-check_session(ngx_push_shard_t *sh, ngx_push_session_t *s)
-{
-    ngx_push_ref_t       ref;
-    ngx_push_message_t  *m;
-
-    ref = ngx_push_ref(s);
-
-    switch (s->presence) {
-
-    case NGX_PUSH_ONLINE:
-        check_census.online++;
-
-        if (check_seen[ref] & SEEN_LIST) {
-            fault("session %x: online, but on a list", ref);
-        }
-
-        if (!ngx_push_worker_alive(s->worker, s->worker_gen)) {
-            fault("session %x: online at a worker that is gone", ref);
-        }
-
-        break;
-
-    case NGX_PUSH_LINGERING:
-    case NGX_PUSH_OFFLINE:
-
-        if (s->presence == NGX_PUSH_OFFLINE) {
-            check_census.offline++;
-        } else {
-            check_census.lingering++;
-        }
-
-        if (!(check_seen[ref] & SEEN_LIST)) {
-            fault("session %x: presence %u, on no list", ref, s->presence);
-        }
-
-        break;
-
-    default:
-        fault("session %x: presence %u", ref, s->presence);
-    }
-
-    if (s->longname) {
-        (void) see(sh, s->longname, NGX_PUSH_LONGNAME, SEEN_OWNER, "session");
-    }
-
-    if (s->will && see(sh, s->will, NGX_PUSH_MESSAGE, SEEN_OWNER, "will")) {
-        m = ngx_push_ptr(s->will);
-
-        if (m->slot.used != NGX_PUSH_MSG_WILL) {
-            fault("session %x: its will is in state %u", ref, m->slot.used);
-        }
-    }
-
-    if ((s->will_at != 0) != ((check_seen[ref] & SEEN_WILL) != 0)) {
-        fault("session %x: will due %u, listed %u", ref, s->will_at,
-              check_seen[ref] & SEEN_WILL);
-    }
-
-    check_subs(sh, s);
-    check_window(sh, s);
 }
 
 
@@ -662,12 +433,12 @@ check_tables(ngx_push_shard_t *sh, ngx_uint_t sessions)
     for (i = 0; i <= sh->mask; i++) {
         ref = table[i];
 
-        while (ref && see(sh, ref, class, SEEN_TABLE, "hash table")) {
+        while (ref && look_see(sh, ref, class, SEEN_TABLE, "hash table")) {
 
             if (sessions) {
                 s = ngx_push_ptr(ref);
                 hash = s->user_hash;
-                check_session(sh, s);
+                look_session(sh, s);
                 ref = s->hnext;
 
             } else {
@@ -678,8 +449,8 @@ check_tables(ngx_push_shard_t *sh, ngx_uint_t sessions)
             }
 
             if ((hash & sh->mask) != i) {
-                fault("hash table: a record of %lx in bucket %u",
-                      (unsigned long) hash, i);
+                look_fault("hash table: a record of %lx in bucket %u",
+                           (unsigned long) hash, i);
             }
         }
     }
@@ -700,7 +471,7 @@ check_chunks(ngx_push_shard_t *sh, ngx_push_message_t *m)
     for (ref = m->chunk; ref;
          ref = ((ngx_push_chunk_t *) ngx_push_ptr(ref))->next)
     {
-        if (!see(sh, ref, NGX_PUSH_CHUNK, SEEN_OWNER, "chunks")) {
+        if (!look_see(sh, ref, NGX_PUSH_CHUNK, SEEN_OWNER, "chunks")) {
             return;
         }
 
@@ -713,8 +484,8 @@ check_chunks(ngx_push_shard_t *sh, ngx_push_message_t *m)
         && (n < size || (n >= size + NGX_PUSH_CHUNK_DATA
                          && n != NGX_PUSH_MSG_INLINE)))
     {
-        fault("message %x: %lu bytes in room for %lu", ngx_push_ref(m),
-              (unsigned long) size, (unsigned long) n);
+        look_fault("message %x: %lu bytes in room for %lu", ngx_push_ref(m),
+                   (unsigned long) size, (unsigned long) n);
     }
 }
 
@@ -726,7 +497,7 @@ check_message(ngx_push_shard_t *sh, void *record)
     ngx_push_message_t  *m;
 
     m = record;
-    seen = check_seen[ngx_push_ref(m)];
+    seen = look_seen[ngx_push_ref(m)];
 
     switch (m->slot.used) {
 
@@ -751,8 +522,8 @@ check_message(ngx_push_shard_t *sh, void *record)
     }
 
     if (seen != want) {
-        fault("message %x: state %u, met as %x", ngx_push_ref(m),
-              m->slot.used, seen);
+        look_fault("message %x: state %u, met as %x", ngx_push_ref(m),
+                   m->slot.used, seen);
     }
 
     check_chunks(sh, m);
@@ -767,17 +538,17 @@ check_owned(ngx_push_shard_t *sh, void *record)
 
     slot = record;
 
-    if (!(check_seen[ngx_push_ref(record)] & (SEEN_OWNER|SEEN_TABLE))) {
-        fault("record %x of class %u: nothing leads to it",
-              ngx_push_ref(record), slot->class);
+    if (!(look_seen[ngx_push_ref(record)] & (SEEN_OWNER|SEEN_TABLE))) {
+        look_fault("record %x of class %u: nothing leads to it",
+                   ngx_push_ref(record), slot->class);
     }
 
     if (slot->class == NGX_PUSH_LOG) {
         log = record;
 
-        if (log->subs != check_nsubs[ngx_push_ref(log)]) {
-            fault("log %x: subs %u, found %u", ngx_push_ref(log), log->subs,
-                  check_nsubs[ngx_push_ref(log)]);
+        if (log->subs != look_subs[ngx_push_ref(log)]) {
+            look_fault("log %x: subs %u, found %u", ngx_push_ref(log),
+                       log->subs, look_subs[ngx_push_ref(log)]);
         }
     }
 }
@@ -793,12 +564,12 @@ check_workers(void)
         w = ngx_push_worker_slot(i);
 
         if (w->nundo || w->npins) {
-            fault("worker slot %u: %u changes to take back, %u pins",
-                  (unsigned) i, w->nundo, w->npins);
+            look_fault("worker slot %u: %u changes to take back, %u pins",
+                       (unsigned) i, w->nundo, w->npins);
         }
 
         if (w->state != NGX_PUSH_WORKER_FREE && w != ngx_push_self) {
-            fault("worker slot %u: state %u", (unsigned) i, w->state);
+            look_fault("worker slot %u: state %u", (unsigned) i, w->state);
         }
     }
 }
@@ -812,10 +583,10 @@ zone_check(zone_census_t *census)
     ngx_push_shard_t  *sh;
 
     refs = ngx_push_zone->size >> NGX_PUSH_REF_SHIFT;
-    check_seen = calloc(refs, 1);
-    check_nsubs = calloc(refs, sizeof(uint32_t));
+    look_seen = calloc(refs, 1);
+    look_subs = calloc(refs, sizeof(uint32_t));
     check_faults = 0;
-    ngx_memzero(&check_census, sizeof(zone_census_t));
+    ngx_memzero(&look_census, sizeof(zone_census_t));
 
     n = ngx_push_zone->head->nusers + ngx_push_zone->head->nchannels;
 
@@ -823,7 +594,7 @@ zone_check(zone_census_t *census)
         sh = &ngx_push_zone->shards[i];
 
         if (sh->holder) {
-            fault("shard %u: held by %u", (unsigned) i, sh->holder);
+            look_fault("shard %u: held by %u", (unsigned) i, sh->holder);
         }
 
         check_pages(sh);
@@ -862,11 +633,11 @@ zone_check(zone_census_t *census)
 
     check_workers();
 
-    free(check_seen);
-    free(check_nsubs);
+    free(look_seen);
+    free(look_subs);
 
     if (census) {
-        *census = check_census;
+        *census = look_census;
     }
 
     return check_faults;

@@ -28,6 +28,14 @@ typedef struct {
 } zone_census_t;
 
 
+/*
+ * Set when no inbox has come back in another incarnation while something of
+ * the old one was in flight: then the cursors of inboxes are looked at too.
+ */
+
+extern ngx_uint_t  zone_check_inboxes;
+
+
 ngx_uint_t zone_check(zone_census_t *census);
 
 

@@ -102,6 +102,7 @@ sim_target(ngx_push_target_t *t, u_char *buf, ngx_push_kind_t kind,
 
     t->kind = kind;
     t->product = &stub_product[product];
+    t->name.data = buf;
 
     if (kind == NGX_PUSH_INBOX) {
         sim_name(&t->name, buf, "user", number);
@@ -369,6 +370,8 @@ sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
         c->used = 0;
         return NULL;
     }
+
+    c->present = claim.present;
 
     if (claim.present) {
         sim_retake(c);

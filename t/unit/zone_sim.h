@@ -37,7 +37,7 @@ typedef struct {
     ngx_uint_t           ndelivered;   /* all that was written to it */
     ngx_uint_t           nonce;        /* of them without an id */
     ngx_uint_t           kicks;
-    ngx_uint_t           keep;         /* acknowledges nothing by itself */
+    ngx_uint_t           present;      /* its MQTT session was resumed */
     uint64_t             last_seq;     /* of the newest delivery */
     ngx_uint_t           last_pid;
     ngx_uint_t           npids;        /* not acknowledged yet */

@@ -440,7 +440,7 @@ publisher_event(uint32_t index, uint32_t events)
 }
 
 
-/* In turn: a connection without any request keeps an old worker from leaving. */
+/* In turn: one without any request keeps an old worker from leaving. */
 
 static conn_t *
 conn_free(void)
