@@ -225,8 +225,10 @@ ngx_int_t ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out,
 /*
  * After a resumed claim: the window again, oldest first, with dup = 1, before
  * the first ngx_push_take().  "*cursor" starts at 0 and is kept by the caller;
- * 0 out is the end.  A message that has ended meanwhile is left out and
- * counted as done.
+ * 0 out is the end; NGX_AGAIN: the window is smaller than it was and "*cursor"
+ * has filled it, or nothing can be pinned: go on after an acknowledgement,
+ * which takes one from "*cursor".  A message that has ended meanwhile is left
+ * out and counted as done.
  */
 
 ngx_int_t ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,

@@ -335,7 +335,17 @@ ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
         ref = ((ngx_push_inflight_t *) ngx_push_ptr(ref))->next;
     }
 
+    rc = NGX_OK;
+
     while (ref && t.n < max) {
+
+        /* another connection's window may have been larger */
+
+        if (*cursor >= t.s->window) {
+            rc = NGX_AGAIN;
+            break;
+        }
+
         e = ngx_push_ptr(ref);
         ref = e->next;
 
@@ -356,5 +366,5 @@ ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
 
     ngx_push_end();
 
-    return t.n;
+    return (t.n == 0 && rc == NGX_AGAIN) ? NGX_AGAIN : (ngx_int_t) t.n;
 }

@@ -161,6 +161,11 @@ ngx_push_room_redeliver(ngx_push_room_conn_t *room)
             return ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
         }
 
+        if (n == NGX_AGAIN) {
+            ngx_push_unpin();
+            break;
+        }
+
         if (n <= 0) {
             ngx_push_unpin();
             room->again = 0;
@@ -246,8 +251,17 @@ ngx_push_room_pass(ngx_push_room_conn_t *room, ngx_push_out_t *out,
         ngx_push_count(drops[drop]);
     }
 
-    if (out->qos && ngx_push_skip(&room->push, out->pid) == NGX_DECLINED) {
-        return NGX_DECLINED;
+    if (out->qos) {
+
+        if (ngx_push_skip(&room->push, out->pid) == NGX_DECLINED) {
+            return NGX_DECLINED;
+        }
+
+        /* as by an acknowledgement */
+
+        if (room->again && room->resent) {
+            room->resent--;
+        }
     }
 
     return NGX_OK;

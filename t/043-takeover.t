@@ -366,11 +366,18 @@ sub {
 
     my $new = $d->client(version => 5, timeout => 20, client => 'd',
                          user => 'shop/u', clean => 0,
-                         props => { session_expiry => 60 });
+                         props => { receive_maximum => 1,
+                                    session_expiry => 60 });
     $old->expect_close(20);
 
-    my @got = map { "$_->{payload} dup=$_->{dup}" }
-              main::receive($new, 3, packets => 1);
+    # three are in flight, one may be
+    my @got;
+    for (1 .. 3) {
+        my ($p) = main::receive($new, 1, packets => 1, ack => 0);
+        push @got, "$p->{payload} dup=$p->{dup}";
+        $new->expect_nothing(0.1);
+        $new->puback($p->{id});
+    }
     $t->say(@got);
     $d->push('users/u', 4);
     my ($p) = main::receive($new, 1, packets => 1);

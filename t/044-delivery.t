@@ -10,7 +10,7 @@ use Push::Server;
 use Test::Nginx::Socket;
 
 repeat_each(1);
-plan tests => repeat_each() * 50;
+plan tests => repeat_each() * 52;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -1024,3 +1024,34 @@ sub {
 }
 --- mqtt_out
 12
+
+
+
+=== TEST 26: resumed with a smaller Maximum Packet Size: all but the large come
+--- mqtt eval
+sub {
+    my ($t) = @_;
+    my $s = main::server(room => 'server { listen {{mqtt}}; push_room;
+                                           push_window 50; }');
+    my $c = main::device($s, 'u', 'd', receive_maximum => 40);
+
+    $c->subscribe('shop/#');
+    main::publish_many($s->dialogue->http, 'users/u',
+                       [map { $_ < 4 ? 'x' x 500 : $_ } 1 .. 40]);
+    main::receive($c, 40, ack => 0);
+    $c->reset;
+    $c->reconnect(clean => 0, props => { session_expiry => 3600,
+                                         receive_maximum => 40,
+                                         maximum_packet_size => 300 });
+    main::publish_many($s->dialogue->http, 'users/u', [41]);
+    my @got = main::receive($c, 38, packets => 1);
+    $t->say(main::counted(map { $_->{payload} } @got),
+            'dup ' . scalar grep { $_->{dup} } @got);
+    $c->expect_nothing(0.05);
+    $c->close;
+    $s->stop;
+    return $t->text;
+}
+--- mqtt_out
+4..41
+dup 37
