@@ -237,14 +237,12 @@ ngx_push_log_after(ngx_push_log_t *log, uint64_t seq, ngx_push_ref_t hint)
 
     /* the hint is of this shard, but may be anything by now */
 
-    if (hint && ngx_push_owner(hint, NGX_PUSH_MESSAGE) != NGX_ERROR) {
-        m = ngx_push_ptr(hint);
+    m = ngx_push_record(hint, NGX_PUSH_MESSAGE);
 
-        if (m->slot.used == NGX_PUSH_MSG_STORED
-            && m->log == ngx_push_ref(log) && m->seq == seq && m->next)
-        {
-            return ngx_push_ptr(m->next);
-        }
+    if (m && m->slot.used == NGX_PUSH_MSG_STORED
+        && m->log == ngx_push_ref(log) && m->seq == seq && m->next)
+    {
+        return ngx_push_ptr(m->next);
     }
 
     m = ngx_push_ptr(log->head);

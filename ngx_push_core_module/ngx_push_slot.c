@@ -142,19 +142,35 @@ ngx_push_free(ngx_push_shard_t *sh, void *record)
 void *
 ngx_push_lookup(ngx_push_handle_t h, ngx_push_class_t class)
 {
-    size_t            offset;
     ngx_push_slot_t  *slot;
 
-    if (ngx_push_owner(h.index, class) == NGX_ERROR) {
+    slot = ngx_push_record(h.index, class);
+
+    return (slot && slot->gen == h.gen) ? slot : NULL;
+}
+
+
+void *
+ngx_push_record(ngx_push_ref_t ref, ngx_push_class_t class)
+{
+    size_t            offset, size;
+    ngx_push_page_t  *page;
+    ngx_push_slot_t  *slot;
+
+    if (ngx_push_owner(ref, class) == NGX_ERROR) {
         return NULL;
     }
 
-    slot = ngx_push_ptr(h.index);
-    offset = ((u_char *) slot - ngx_push_zone->data) % NGX_PUSH_PAGE_SIZE;
+    slot = ngx_push_ptr(ref);
+    offset = (u_char *) slot - ngx_push_zone->data;
 
-    if (offset % ngx_push_zone->head->records[class] != 0
-        || !slot->used || slot->gen != h.gen)
-    {
+    page = &ngx_push_zone->pages[offset / NGX_PUSH_PAGE_SIZE];
+    offset %= NGX_PUSH_PAGE_SIZE;
+    size = ngx_push_zone->head->records[class];
+
+    /* beyond "fresh" is what another class has left there */
+
+    if (offset % size != 0 || offset / size >= page->fresh || !slot->used) {
         return NULL;
     }
 

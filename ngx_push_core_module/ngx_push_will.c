@@ -19,9 +19,17 @@
 #define NGX_PUSH_WILL_LEASE     5      /* seconds to publish a will in */
 
 
+/* a will that the store has been asked to save */
+
+typedef struct {
+    ngx_push_handle_t    session;
+    ngx_push_handle_t    will;
+} ngx_push_will_wait_t;
+
+
 static ngx_int_t ngx_push_will_save(ngx_push_message_t *m,
-    ngx_push_handle_t session);
-static void ngx_push_will_done(ngx_push_handle_t session, ngx_int_t rc,
+    ngx_push_handle_t session, ngx_push_handle_t handle);
+static void ngx_push_will_done(ngx_push_handle_t handle, ngx_int_t rc,
     void *op);
 
 
@@ -146,10 +154,12 @@ ngx_push_wills_run(ngx_uint_t shard, uint32_t now)
 void
 ngx_push_will_publish(ngx_push_handle_t session)
 {
-    size_t               len;
-    ngx_int_t            rc, shard;
-    ngx_push_message_t  *m, *copy;
-    ngx_push_session_t  *s;
+    size_t                 len;
+    ngx_int_t              rc, shard;
+    ngx_push_handle_t      handle;
+    ngx_push_message_t    *m, *copy;
+    ngx_push_session_t    *s;
+    ngx_push_will_wait_t  *wait;
 
     shard = ngx_push_owner(session.index, NGX_PUSH_SESSION);
 
@@ -179,41 +189,68 @@ ngx_push_will_publish(ngx_push_handle_t session)
     copy = ngx_alloc(offsetof(ngx_push_message_t, data) + len + 1,
                      ngx_cycle->log);
 
-    if (copy == NULL) {
+    wait = ngx_alloc(sizeof(ngx_push_will_wait_t), ngx_cycle->log);
+
+    if (copy == NULL || wait == NULL) {
         ngx_push_unpin();
+        ngx_free(copy);
+        ngx_free(wait);
         return;
     }
+
+    wait->session = session;
+    wait->will.index = ngx_push_ref(m);
+    wait->will.gen = m->slot.gen;
 
     ngx_memcpy(copy, m, offsetof(ngx_push_message_t, data));
     ngx_push_message_copy(m, 0, len, copy->data);
     ngx_push_unpin();
 
-    rc = ngx_push_will_save(copy, session);
-    ngx_free(copy);
+    rc = NGX_ERROR;
 
-    ngx_push_fault_point("will");
+    if (ngx_push_handle_new(wait, &handle) == NGX_OK) {
+        rc = ngx_push_will_save(copy, session, handle);
 
-    if (rc != NGX_AGAIN) {
-        ngx_push_will_done(session, rc, NULL);
+        ngx_push_fault_point("will");
+
+        if (rc != NGX_AGAIN) {
+            ngx_push_will_done(handle, rc, NULL);
+        }
+
+    } else {
+        ngx_free(wait);
     }
+
+    ngx_free(copy);
 }
 
 
-/* Saved or refused, the will is over, unless its session goes on. */
+/* Saved or refused, the will is over, unless its session has another one. */
 
 static void
-ngx_push_will_done(ngx_push_handle_t session, ngx_int_t rc, void *op)
+ngx_push_will_done(ngx_push_handle_t handle, ngx_int_t rc, void *op)
 {
-    ngx_int_t            shard;
-    ngx_push_shard_t    *sh;
-    ngx_push_session_t  *s;
+    ngx_int_t              shard;
+    ngx_push_shard_t      *sh;
+    ngx_push_session_t    *s;
+    ngx_push_will_wait_t   wait, *w;
+
+    w = ngx_push_handle_get(handle);
+
+    if (w == NULL) {
+        return;
+    }
+
+    wait = *w;
+    ngx_push_handle_free(handle);
+    ngx_free(w);
 
     if (rc != NGX_OK) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "push: a will was not saved (%i)", rc);
     }
 
-    shard = ngx_push_owner(session.index, NGX_PUSH_SESSION);
+    shard = ngx_push_owner(wait.session.index, NGX_PUSH_SESSION);
 
     if (shard == NGX_ERROR) {
         return;
@@ -221,9 +258,11 @@ ngx_push_will_done(ngx_push_handle_t session, ngx_int_t rc, void *op)
 
     sh = ngx_push_begin_shard(shard);
 
-    s = ngx_push_lookup(session, NGX_PUSH_SESSION);
+    s = ngx_push_lookup(wait.session, NGX_PUSH_SESSION);
 
-    if (s && s->will && s->presence != NGX_PUSH_ONLINE) {
+    if (s && s->will == wait.will.index
+        && ngx_push_lookup(wait.will, NGX_PUSH_MESSAGE)
+        && s->presence != NGX_PUSH_ONLINE) {
         ngx_push_will_drop(sh, s);
     }
 
@@ -232,7 +271,8 @@ ngx_push_will_done(ngx_push_handle_t session, ngx_int_t rc, void *op)
 
 
 static ngx_int_t
-ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session)
+ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session,
+    ngx_push_handle_t handle)
 {
     u_char           *p;
     ngx_buf_t         b;
@@ -278,5 +318,5 @@ ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session)
     save.ttl = m->seq ? (time_t) m->seq : -1;
     save.from = session;
 
-    return pcf->store->save(&save, ngx_push_will_done, session);
+    return pcf->store->save(&save, ngx_push_will_done, handle);
 }

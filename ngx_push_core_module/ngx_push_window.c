@@ -27,12 +27,10 @@ ngx_push_sub_inbox(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_ref_t  *table, ref;
     uint64_t         hash;
 
-    if (sub->log && ngx_push_owner(sub->log, NGX_PUSH_LOG) != NGX_ERROR) {
-        log = ngx_push_ptr(sub->log);
+    log = ngx_push_record(sub->log, NGX_PUSH_LOG);
 
-        if (log->slot.used && log->incarnation == sub->incarnation) {
-            return log;
-        }
+    if (log && log->incarnation == sub->incarnation) {
+        return log;
     }
 
     user.data = ngx_push_session_user(s);

@@ -346,6 +346,11 @@ void ngx_push_free(ngx_push_shard_t *sh, void *record);
  */
 
 void *ngx_push_lookup(ngx_push_handle_t h, ngx_push_class_t class);
+
+/* Whatever record in use is there now, for refs that are only a hint. */
+
+void *ngx_push_record(ngx_push_ref_t ref, ngx_push_class_t class);
+
 ngx_int_t ngx_push_owner(ngx_push_ref_t ref, ngx_push_class_t class);
                                        /* shard index, or NGX_ERROR */
 

@@ -436,7 +436,9 @@ ngx_push_room_kick(ngx_push_conn_t *pc, ngx_uint_t reason)
     ngx_push_room_end((ngx_push_room_conn_t *) pc,
                       reason == NGX_PUSH_MQTT_RC_SESSION_TAKEN_OVER
                       ? NGX_PUSH_ROOM_TAKEN_OVER : NGX_PUSH_ROOM_KICKED,
-                      reason, NULL);
+                      reason,
+                      reason == NGX_PUSH_MQTT_RC_SESSION_TAKEN_OVER
+                      ? "the device has connected again" : NULL);
 }
 
 
@@ -444,5 +446,5 @@ static void
 ngx_push_room_drain(ngx_push_conn_t *pc)
 {
     ngx_push_room_end((ngx_push_room_conn_t *) pc, NGX_PUSH_ROOM_DRAINED, 0,
-                      NULL);
+                      "this worker is leaving");
 }

@@ -661,6 +661,7 @@ sub {
 
     $c->subscribe('shop/#', 'shop/group/g');
     $c->disconnect(0);
+    main::eventually('it to go', sub { !defined main::worker_of($s, 'u', 'd') });
     $t->say(map { $d->push($_, 'x', TTL => 0)->{json}{reached} }
             'users/u', 'groups/g', 'broadcast', 'users/nobody');
     $c->reconnect(clean => 0);

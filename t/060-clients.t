@@ -252,7 +252,7 @@ received 1..20
 message shop/group/g hello dup=0
 published
 uplink kind text u d
-disconnected code=7
+disconnected code=139
 connected session=1 code=0
 message shop/inbox after dup=0
 connected session=1 code=0
@@ -260,7 +260,7 @@ received 21..40
 connected session=1 code=0
 connected session=1 code=0
 connected session=1 code=0
-disconnected code=7
+disconnected code=142
 message shop/inbox to the second dup=0
 
 

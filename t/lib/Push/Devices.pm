@@ -206,7 +206,7 @@ sub flood {
             $rest .= $in;
             $left -= () = $rest =~ m{HTTP/1\.1 201}g;
             die "flood: refused\n" if $rest =~ m{HTTP/1\.1 [345]};
-            $rest = $rest =~ /(H[^H]{0,11})\z/ ? $1 : '';
+            $rest = $rest =~ /(H[^H]{0,10})\z/ ? $1 : '';
         }
 
         $from = $last + 1;
