@@ -42,8 +42,7 @@ MODULES := $(addprefix $(BUILD)/,$(addsuffix .so, \
            $(patsubst %/,%,$(sort $(dir $(SOURCES))))))
 
 .PHONY: all modules help setup run test prove unit fuzz fault bench check \
-        valgrind \
-        install clean FORCE
+        bench-document valgrind install clean FORCE
 .DELETE_ON_ERROR:
 
 all: modules $(BUILD)/nginx
@@ -59,7 +58,8 @@ help:
 	@echo 'make fuzz        parsers under libFuzzer, FUZZ_TIME seconds each'
 	@echo 'make valgrind    the suites of VALGRIND_TESTS under memcheck'
 	@echo 'make fault       t/fault/*.t, with the fault points compiled in'
-	@echo 'make bench       a short standard set of measurements'
+	@echo 'make bench       beside mosquitto and Nchan (BENCH=--help)'
+	@echo 'make bench-document  docs/benchmarks.md from what it found'
 	@echo 'make install     modules and sample configuration (DESTDIR)'
 	@echo 'make clean       remove what was built'
 	@echo 'make setup       the packages for all of this (util/setup)'
@@ -113,6 +113,10 @@ bench:
 	@util/setup bench
 	@$(MAKE) --no-print-directory all
 	@util/bench $(BENCH)
+
+bench-document:
+	@util/setup bench
+	@util/bench --document
 
 install: all
 	install -d '$(DESTDIR)$(MODULEDIR)' '$(DESTDIR)$(LOADDIR)' \

@@ -70,11 +70,21 @@ typedef enum {
 } bench_pub_e;
 
 
+/* what a device speaks; transport: nothing, the connection is all there is */
+
+typedef enum {
+    BENCH_SUB_MQTT = 0,
+    BENCH_SUB_WEBSOCKET,
+    BENCH_SUB_TRANSPORT
+} bench_sub_e;
+
+
 /* filled once by bench_parse_options(), read-only afterwards */
 
 typedef struct {
     bench_mode_e             mode;
     bench_pub_e              publish;
+    bench_sub_e              subscriber;
 
     const char              *host;
     int                      port;
@@ -106,6 +116,7 @@ typedef struct {
     const char              *user;
     const char              *topics[BENCH_MAX_TOPICS];
     int                      ntopics;
+    const char              *websocket_path;
     const char              *client_id;
     const char              *username;
     const char              *password;
@@ -146,7 +157,7 @@ typedef struct {
 
 typedef enum {
     BENCH_C_STARTED = 0,     /* connection attempts of devices */
-    BENCH_C_READY,           /* became ready: SUBACK seen */
+    BENCH_C_READY,           /* became ready: subscribed, as far as known */
     BENCH_C_UNREADY,         /* ready before and not any more, for any reason */
     BENCH_C_DROPPED,         /* of these: dropped by the storm */
     BENCH_C_LOST,            /* of these: closed by the server or the network */
@@ -189,7 +200,7 @@ typedef struct {
 
 
 typedef enum {
-    BENCH_H_CONNECT = 0,     /* connect() to SUBACK */
+    BENCH_H_CONNECT = 0,     /* connect() to ready */
     BENCH_H_ACCEPT,          /* publish to its answer */
     BENCH_H_DELIVERY,        /* publish to first delivery */
     BENCH_NHISTS
@@ -387,6 +398,7 @@ void bench_parse_options(bench_opts_t *o, int argc, char **argv);
 void bench_usage_error(const char *fmt, ...)
     __attribute__((noreturn, format(printf, 1, 2)));
 const char *bench_mode_name(bench_mode_e mode);
+const char *bench_subscriber_name(bench_sub_e subscriber);
 
 /* defaults.c */
 void bench_complete_options(bench_opts_t *o);
@@ -436,6 +448,15 @@ const char *bench_mqtt_reason(int level, int code);
 void bench_devices_init(bench_worker_t *w);
 uint64_t bench_devices_tick(bench_worker_t *w);
 void bench_devices_finish(bench_worker_t *w);
+void bench_device_ready(bench_worker_t *w, bench_device_t *d);
+
+/* transport.c, websocket.c */
+void bench_transport_opened(bench_worker_t *w, bench_conn_t *c);
+ssize_t bench_transport_data(bench_worker_t *w, bench_conn_t *c,
+    unsigned char *p, size_t len);
+void bench_websocket_opened(bench_worker_t *w, bench_conn_t *c);
+ssize_t bench_websocket_data(bench_worker_t *w, bench_conn_t *c,
+    unsigned char *p, size_t len);
 
 /* check.c */
 void bench_mark(const bench_worker_t *w, char *p, const bench_request_t *r);

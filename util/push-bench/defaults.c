@@ -74,6 +74,10 @@ bench_default_numbers(bench_opts_t *o)
         o->port = o->tls ? 8883 : 1883;
     }
 
+    if (o->subscriber != BENCH_SUB_MQTT) {
+        o->qos = 0;
+    }
+
     if (o->publish_qos == -1) {
         o->publish_qos = o->qos;
     }
@@ -187,6 +191,12 @@ bench_check_options(bench_opts_t *o)
         }
 
         o->groups = o->connections;
+    }
+
+    if (o->subscriber == BENCH_SUB_TRANSPORT && o->mode != BENCH_CONNECT
+        && o->mode != BENCH_IDLE)
+    {
+        bench_usage_error("--subscriber transport is for connect and idle");
     }
 
     if (o->mode == BENCH_CONNECT || o->mode == BENCH_IDLE) {

@@ -20,10 +20,22 @@ static void bench_device_closed(bench_worker_t *w, bench_conn_t *c,
     const char *why);
 
 
-static const bench_role_t  bench_device_role = {
-    bench_device_opened,
-    bench_device_data,
-    bench_device_closed
+static const bench_role_t  bench_device_roles[] = {
+    [BENCH_SUB_MQTT] = {
+        bench_device_opened,
+        bench_device_data,
+        bench_device_closed
+    },
+    [BENCH_SUB_WEBSOCKET] = {
+        bench_websocket_opened,
+        bench_websocket_data,
+        bench_device_closed
+    },
+    [BENCH_SUB_TRANSPORT] = {
+        bench_transport_opened,
+        bench_transport_data,
+        bench_device_closed
+    }
 };
 
 
@@ -38,7 +50,7 @@ bench_devices_init(bench_worker_t *w)
 
     for (i = 0; i < w->ndev; i++) {
         d = &w->dev[i];
-        d->c.role = &bench_device_role;
+        d->c.role = &bench_device_roles[o->subscriber];
         d->c.fd = -1;
         d->index = w->first + i;
         d->next = 1;
@@ -55,7 +67,7 @@ bench_devices_init(bench_worker_t *w)
         }
     }
 
-    w->keepalive = o->keepalive;
+    w->keepalive = o->subscriber == BENCH_SUB_MQTT ? o->keepalive : 0;
     w->ping_at = w->now;
 }
 
@@ -319,14 +331,23 @@ bench_device_suback(bench_worker_t *w, bench_device_t *d,
         }
     }
 
+    bench_device_ready(w, d);
+
+    return BENCH_OK;
+}
+
+
+/* it gets from now on what is published to it */
+
+void
+bench_device_ready(bench_worker_t *w, bench_device_t *d)
+{
     d->state = BENCH_DEV_READY;
     w->opening--;
 
     bench_count(w, BENCH_C_READY, 1);
     bench_hist_add(&w->st->hist[BENCH_H_CONNECT],
                    bench_now() - d->c.started);
-
-    return BENCH_OK;
 }
 
 
@@ -551,7 +572,9 @@ bench_devices_finish(bench_worker_t *w)
 
         bench_check_final(w, d);
 
-        if (d->state == BENCH_DEV_READY) {
+        if (d->state == BENCH_DEV_READY
+            && w->o->subscriber == BENCH_SUB_MQTT)
+        {
             if (w->o->level == 5 && w->o->persistent) {
                 (void) bench_net_send(w, &d->c, bye5, sizeof(bye5));
 

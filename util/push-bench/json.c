@@ -139,13 +139,14 @@ bench_json_options(FILE *f, bench_run_t *run)
                "\"qos\": %d, \"size\": %u, \"rate\": %.1f, "
                "\"outstanding\": %u, \"publish\": \"%s\", "
                "\"publishers\": %u, \"pipeline\": %u, \"random\": %s, "
-               "\"host\": ",
+               "\"subscriber\": \"%s\", \"host\": ",
             bench_mode_name(o->mode), o->run_id, o->connections, o->processes,
             o->per_user, o->groups, o->level, o->tls ? "true" : "false",
             o->qos, o->size, o->rate, o->outstanding,
             o->publish == BENCH_PUB_HTTP
             ? "http" : o->publish == BENCH_PUB_MQTT ? "mqtt" : "none",
-            o->publishers, o->pipeline, o->random ? "true" : "false");
+            o->publishers, o->pipeline, o->random ? "true" : "false",
+            bench_subscriber_name(o->subscriber));
 
     bench_json_string(f, o->host);
     fprintf(f, ", \"port\": %d},\n", o->port);
@@ -199,6 +200,8 @@ bench_report_json(bench_run_t *run, int status)
     bench_json_stretch(f, run, "connect", &run->start, &run->connected,
                        BENCH_C_READY);
     bench_json_memory(f, run);
+    bench_json_stretch(f, run, "idle", &run->settled, &run->held,
+                       BENCH_C_PINGS);
     bench_json_stretch(f, run, "measured", &run->begin, &run->end,
                        BENCH_C_DELIVERED);
 

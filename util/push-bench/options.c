@@ -22,6 +22,7 @@ typedef enum {
     BENCH_HEADER,
     BENCH_HTTP,
     BENCH_PUBLISH,
+    BENCH_SUBSCRIBER,
     BENCH_PIDS
 } bench_type_e;
 
@@ -47,6 +48,14 @@ static const char *const  bench_modes[] = {
 };
 
 
+static const char *const  bench_subscribers[] = {
+    [BENCH_SUB_MQTT] = "mqtt",
+    [BENCH_SUB_WEBSOCKET] = "websocket",
+    [BENCH_SUB_TRANSPORT] = "transport",
+    NULL
+};
+
+
 static const bench_option_t  bench_options[] = {
 
     { NULL, 0, 0, 0, 0, NULL, "Devices" },
@@ -54,6 +63,10 @@ static const bench_option_t  bench_options[] = {
       "MQTT server (127.0.0.1)" },
     { "port", BENCH_INT, bench_off(port), 1, 65535, "PORT",
       "its port (1883; 8883 with --tls)" },
+    { "subscriber", BENCH_SUBSCRIBER, bench_off(subscriber), 0, 0, "KIND",
+      "mqtt, websocket or transport: connections only (mqtt)" },
+    { "websocket-path", BENCH_TMPL, bench_off(websocket_path), 0, 0, "TEXT",
+      "to subscribe at by WebSocket (/sub?id=%U)" },
     { "mqtt", BENCH_INT, bench_off(level), 4, 5, "4|5",
       "MQTT 3.1.1 or 5 (4)" },
     { "tls", BENCH_FLAG, bench_off(tls), 0, 0, NULL, "TLS to the MQTT port" },
@@ -180,6 +193,13 @@ bench_mode_name(bench_mode_e mode)
 }
 
 
+const char *
+bench_subscriber_name(bench_sub_e subscriber)
+{
+    return bench_subscribers[subscriber];
+}
+
+
 static void
 bench_help(void)
 {
@@ -284,6 +304,23 @@ bench_parse_http(bench_opts_t *o, char *value)
 
 
 static void
+bench_parse_subscriber(bench_opts_t *o, const char *value)
+{
+    int  i;
+
+    for (i = 0; bench_subscribers[i]; i++) {
+        if (strcmp(bench_subscribers[i], value) == 0) {
+            o->subscriber = i;
+            return;
+        }
+    }
+
+    bench_usage_error("--subscriber: \"%s\" is neither mqtt, websocket nor "
+                      "transport", value);
+}
+
+
+static void
 bench_parse_list(const bench_option_t *p, const char **list, int *n, int max,
     const char *value)
 {
@@ -369,6 +406,10 @@ bench_parse_value(bench_opts_t *o, const bench_option_t *p, char *value)
         }
 
         o->publish = value[0] == 'h' ? BENCH_PUB_HTTP : BENCH_PUB_MQTT;
+        break;
+
+    case BENCH_SUBSCRIBER:
+        bench_parse_subscriber(o, value);
         break;
 
     case BENCH_PIDS:
@@ -468,6 +509,7 @@ bench_parse_options(bench_opts_t *o, int argc, char **argv)
     o->keepalive = 240;
     o->product = "bench";
     o->user = "u%u";
+    o->websocket_path = "/sub?id=%U";
     o->publishers = 4;
     o->pipeline = 64;
     o->size = 256;

@@ -204,7 +204,7 @@ bench_report_connect(FILE *f, bench_run_t *run)
               (unsigned long long) n, t, n / t);
     bench_report_cpu(f, "connections", n, &run->start, &run->connected,
                      run->o->npids);
-    bench_report_latency(f, "time to SUBACK", &run->hist[BENCH_H_CONNECT]);
+    bench_report_latency(f, "time to ready", &run->hist[BENCH_H_CONNECT]);
 }
 
 
