@@ -57,6 +57,7 @@ ngx_push_conn_attach(ngx_push_conn_t *pc)
 
     pc->index = i;
     pc->attached = 1;
+    pc->behind = 1;
 
     if (ngx_push_self->state == NGX_PUSH_WORKER_DRAINING) {
         ngx_push_worker_drain();

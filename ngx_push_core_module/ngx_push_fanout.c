@@ -326,6 +326,7 @@ ngx_push_fanout_deliver(ngx_push_step_t *step, ngx_push_message_t *m,
 
                 /* full: it reads on when its window opens */
 
+                pc->behind = 1;
                 rc = NGX_DECLINED;
             }
         }

@@ -7,9 +7,14 @@
 /*
  * Mailboxes: a ring per worker slot, written by any process under its lock,
  * read by the owner alone without it.  A cell is written before "head" moves,
- * so a writer's death leaves nothing half done.  Wake-ups are datagrams to an
- * abstract socket named by zone, slot and generation; one is under way at
- * most.  If one is lost, the reader's one-second tick stands in.
+ * so a writer's death leaves nothing half done.
+ *
+ * Wake-ups are datagrams to an abstract socket named by zone, slot and
+ * generation; one is under way at most.  They leave at the next turn of the
+ * event loop, one to each worker that got notes in between: a publisher that
+ * pipelines wakes another worker once per batch, and a lone note waits for
+ * no more than an epoll_wait() without a timeout.  If one is lost, the
+ * reader's one-second tick stands in.
  */
 
 
@@ -19,6 +24,7 @@
 
 
 static void ngx_push_mailbox_wake(ngx_push_worker_t *w);
+static void ngx_push_wakes_handler(ngx_event_t *ev);
 static socklen_t ngx_push_mailbox_name(struct sockaddr_un *sun,
     uint32_t slot, uint32_t gen);
 static void ngx_push_mailbox_handler(ngx_event_t *ev);
@@ -31,6 +37,13 @@ static void ngx_push_resync_handler(ngx_event_t *ev);
 
 static ngx_connection_t  *ngx_push_wake;
 static int                ngx_push_wake_fd = -1;   /* to send from */
+
+/* workers that got notes in this turn: their slots, and which those are */
+
+static uint16_t           ngx_push_wakes[NGX_PUSH_WORKERS];
+static ngx_uint_t         ngx_push_nwakes;
+static uint8_t            ngx_push_waking[NGX_PUSH_WORKERS];
+static ngx_event_t        ngx_push_wakes_event;
 
 /* notes of this process to itself, and the event that reads them */
 
@@ -55,6 +68,8 @@ ngx_push_mailbox_init(ngx_cycle_t *cycle)
 
     ngx_push_local_event.handler = ngx_push_local_handler;
     ngx_push_local_event.log = cycle->log;
+    ngx_push_wakes_event.handler = ngx_push_wakes_handler;
+    ngx_push_wakes_event.log = cycle->log;
     ngx_push_resync_event.handler = ngx_push_resync_handler;
     ngx_push_resync_event.log = cycle->log;
     ngx_push_resync_event.cancelable = 1;
@@ -91,10 +106,9 @@ ngx_push_mailbox_init(ngx_cycle_t *cycle)
     rev->log = cycle->log;
     c->write->log = cycle->log;
 
-    if (ngx_add_event(rev, NGX_READ_EVENT,
-                      (ngx_event_flags & NGX_USE_CLEAR_EVENT)
-                      ? NGX_CLEAR_EVENT : NGX_LEVEL_EVENT)
-        != NGX_OK)
+    /* one datagram is read at a time, what is left is told again */
+
+    if (ngx_add_event(rev, NGX_READ_EVENT, NGX_LEVEL_EVENT) != NGX_OK)
     {
         ngx_free_connection(c);
         close(fd);
@@ -117,6 +131,8 @@ ngx_push_mailbox_init(ngx_cycle_t *cycle)
 void
 ngx_push_mailbox_exit(void)
 {
+    ngx_push_wakes_handler(&ngx_push_wakes_event);
+
     if (ngx_push_wake) {
         ngx_close_connection(ngx_push_wake);
         ngx_push_wake = NULL;
@@ -162,6 +178,49 @@ ngx_push_mailbox_wake(ngx_push_worker_t *w)
 }
 
 
+static void
+ngx_push_wakes_handler(ngx_event_t *ev)
+{
+    ngx_uint_t          i;
+    ngx_push_worker_t  *w;
+
+    for (i = 0; i < ngx_push_nwakes; i++) {
+        w = ngx_push_worker_slot(ngx_push_wakes[i]);
+        ngx_push_waking[ngx_push_wakes[i]] = 0;
+
+        if (__sync_lock_test_and_set(&w->mailbox.signaled, 1) == 0) {
+            ngx_push_mailbox_wake(w);
+        }
+    }
+
+    ngx_push_nwakes = 0;
+}
+
+
+static void
+ngx_push_mail_self(ngx_push_mail_t *mail)
+{
+    ngx_uint_t        n;
+    ngx_push_mail_t  *cells;
+
+    if (ngx_push_nlocal == ngx_push_alocal) {
+        n = ngx_push_alocal ? 2 * ngx_push_alocal : 64;
+        cells = realloc(ngx_push_local, n * sizeof(ngx_push_mail_t));
+
+        if (cells == NULL) {
+            ngx_push_resync();
+            return;
+        }
+
+        ngx_push_local = cells;
+        ngx_push_alocal = n;
+    }
+
+    ngx_push_local[ngx_push_nlocal++] = *mail;
+    ngx_post_event(&ngx_push_local_event, &ngx_posted_events);
+}
+
+
 void
 ngx_push_mail_send(uint32_t slot, uint32_t gen, ngx_push_mail_t *mail)
 {
@@ -171,23 +230,7 @@ ngx_push_mail_send(uint32_t slot, uint32_t gen, ngx_push_mail_t *mail)
     ngx_push_mailbox_t   *box;
 
     if (slot == ngx_push_self->index) {
-
-        if (ngx_push_nlocal == ngx_push_alocal) {
-            n = ngx_push_alocal ? 2 * ngx_push_alocal : 64;
-            cells = realloc(ngx_push_local, n * sizeof(ngx_push_mail_t));
-
-            if (cells == NULL) {
-                ngx_push_resync();
-                return;
-            }
-
-            ngx_push_local = cells;
-            ngx_push_alocal = n;
-        }
-
-        ngx_push_local[ngx_push_nlocal++] = *mail;
-        ngx_post_event(&ngx_push_local_event, &ngx_posted_events);
-
+        ngx_push_mail_self(mail);
         return;
     }
 
@@ -219,8 +262,10 @@ ngx_push_mail_send(uint32_t slot, uint32_t gen, ngx_push_mail_t *mail)
 
     ngx_push_count(mail_sent);
 
-    if (__sync_lock_test_and_set(&box->signaled, 1) == 0) {
-        ngx_push_mailbox_wake(w);
+    if (!ngx_push_waking[slot]) {
+        ngx_push_waking[slot] = 1;
+        ngx_push_wakes[ngx_push_nwakes++] = (uint16_t) slot;
+        ngx_post_event(&ngx_push_wakes_event, &ngx_posted_next_events);
     }
 }
 
@@ -257,7 +302,7 @@ ngx_push_mailbox_handler(ngx_event_t *ev)
         return;
     }
 
-    while (recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT) > 0) { /* void */ }
+    (void) recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
     ngx_push_mailbox_read();
 }

@@ -8,7 +8,13 @@
 #include "ngx_push_worker.h"
 
 
-#define NGX_PUSH_LIMBO_BATCH    64
+/*
+ * Ended messages that are reclaimed at a time: a look at the pins costs a
+ * cache line or two of every worker, records that wait in limbo cost that
+ * of a fresh one.
+ */
+
+#define ngx_push_limbo_batch()  (8 + 2 * ngx_push_zone->head->nworkers)
 
 
 static ngx_push_message_t *ngx_push_message_alloc(ngx_push_shard_t *sh,
@@ -91,8 +97,8 @@ ngx_push_message_build(ngx_push_shard_t *sh, ngx_str_t *ctype,
     ngx_push_fill_t      f;
     ngx_push_message_t  *m;
 
-    if (sh->limbo.count >= NGX_PUSH_LIMBO_BATCH) {
-        (void) ngx_push_message_reclaim(sh, 2 * NGX_PUSH_LIMBO_BATCH);
+    if (sh->limbo.count >= ngx_push_limbo_batch()) {
+        (void) ngx_push_message_reclaim(sh, 2 * ngx_push_limbo_batch());
     }
 
     m = ngx_push_message_alloc(sh, ctype->len + props->len + size);
@@ -323,7 +329,7 @@ ngx_push_message_pins(ngx_push_ref_t *pins, ngx_uint_t max)
 
     n = 0;
 
-    for (i = 0; i < NGX_PUSH_WORKERS; i++) {
+    for (i = 0; i < ngx_push_zone->head->nworkers; i++) {
         w = ngx_push_worker_slot(i);
 
         if (w->state == NGX_PUSH_WORKER_FREE) {

@@ -8,27 +8,10 @@
 
 
 #include "ngx_push_store.h"
+#include "ngx_push_notify.h"
 
 
-#define NGX_PUSH_NOTIFY_MAX     64     /* devices or workers of one save */
 #define NGX_PUSH_ONCE_KEEP      10     /* seconds a TTL 0 message may take */
-
-
-/* whom to tell, noted under the lock, told after it */
-
-typedef struct {
-    ngx_push_mail_t      mail;
-    uint32_t             worker;
-    uint32_t             worker_gen;
-} ngx_push_notice_t;
-
-
-typedef struct {
-    ngx_uint_t           n;
-    ngx_uint_t           reached;
-    ngx_push_notice_t    notice[NGX_PUSH_NOTIFY_MAX];
-    ngx_uint_t           more;         /* some were left out */
-} ngx_push_notices_t;
 
 
 static ngx_int_t ngx_push_memory_save(ngx_push_save_t *op,
@@ -36,13 +19,6 @@ static ngx_int_t ngx_push_memory_save(ngx_push_save_t *op,
 static ngx_int_t ngx_push_memory_once(ngx_push_save_t *op);
 static void ngx_push_memory_limit(ngx_push_shard_t *sh,
     ngx_push_log_t *log, ngx_push_target_t *t);
-static void ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
-    ngx_push_notices_t *ns);
-static void ngx_push_notify_members(ngx_push_log_t *log,
-    ngx_push_notices_t *ns);
-static void ngx_push_notify_send(ngx_push_notices_t *ns, ngx_uint_t inbox,
-    ngx_uint_t channel, ngx_push_handle_t log, ngx_push_handle_t msg,
-    uint64_t seq);
 static ngx_int_t ngx_push_memory_status(ngx_push_status_t *op,
     ngx_push_done_pt done, ngx_push_handle_t handle);
 static ngx_int_t ngx_push_memory_read(ngx_push_read_t *op,
@@ -66,7 +42,6 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     time_t               ttl;
     ngx_push_log_t      *log;
     ngx_push_shard_t    *sh;
-    ngx_push_handle_t    lh, mh;
     ngx_push_notices_t   ns;
     ngx_push_message_t  *m;
 
@@ -82,17 +57,21 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     ttl = op->ttl < 0 ? op->target.product->ttl : op->ttl;
     ttl = ngx_min(ttl, op->target.product->ttl_max);
 
-    ns.n = 0;
-    ns.reached = 0;
-    ns.more = 0;
+    ngx_push_notify_init(&ns);
 
     sh = ngx_push_begin_log(&op->target);
 
+    log = op->target.kind == NGX_PUSH_INBOX
+          ? ngx_push_notify_user(sh, &op->target, &ns) : NULL;
+
     m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
                                op->size);
-    log = m ? ngx_push_log_get(sh, &op->target) : NULL;
 
-    if (log == NULL) {
+    if (m && log == NULL) {
+        log = ngx_push_log_get(sh, &op->target);
+    }
+
+    if (m == NULL || log == NULL) {
 
         if (m) {
             ngx_push_message_end(sh, m);
@@ -120,13 +99,10 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     op->seq = m->seq;
     op->expires = ngx_push_wall(m->expire);
 
-    lh.index = ngx_push_ref(log);
-    lh.gen = log->slot.gen;
-    mh.index = ngx_push_ref(m);
-    mh.gen = m->slot.gen;
+    ngx_push_notify_about(&ns, log, m);
 
     if (op->target.kind == NGX_PUSH_INBOX) {
-        ngx_push_notify_user(sh, &op->target, &ns);
+        ngx_push_notify_take(sh, log, m, &ns);
 
     } else if (op->target.kind != NGX_PUSH_UPLINK) {
         ngx_push_notify_members(log, &ns);
@@ -139,8 +115,7 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
 
     op->reached = ns.reached;
 
-    ngx_push_notify_send(&ns, NGX_PUSH_MAIL_INBOX, NGX_PUSH_MAIL_CHANNEL,
-                         lh, mh, op->seq);
+    ngx_push_notify_send(&ns, NGX_PUSH_MAIL_INBOX, NGX_PUSH_MAIL_CHANNEL);
 
     return NGX_OK;
 }
@@ -153,33 +128,27 @@ ngx_push_memory_once(ngx_push_save_t *op)
 {
     ngx_push_log_t      *log;
     ngx_push_shard_t    *sh;
-    ngx_push_handle_t    lh, mh;
     ngx_push_notices_t   ns;
     ngx_push_message_t  *m;
 
-    ns.n = 0;
-    ns.reached = 0;
-    ns.more = 0;
-    ngx_memzero(&lh, sizeof(ngx_push_handle_t));
-    ngx_memzero(&mh, sizeof(ngx_push_handle_t));
+    ngx_push_notify_init(&ns);
 
     op->incarnation = 0;
     op->seq = 0;
     op->expires = 0;
     op->reached = 0;
 
+    log = NULL;
     sh = ngx_push_begin_log(&op->target);
 
     if (op->target.kind == NGX_PUSH_INBOX) {
-        ngx_push_notify_user(sh, &op->target, &ns);
+        (void) ngx_push_notify_user(sh, &op->target, &ns);
 
     } else {
         log = ngx_push_log_find(sh, &op->target);
 
         if (log) {
             ngx_push_notify_members(log, &ns);
-            lh.index = ngx_push_ref(log);
-            lh.gen = log->slot.gen;
         }
     }
 
@@ -205,8 +174,7 @@ ngx_push_memory_once(ngx_push_save_t *op)
 
     ngx_push_message_expire(sh, m, ngx_push_now() + NGX_PUSH_ONCE_KEEP);
 
-    mh.index = ngx_push_ref(m);
-    mh.gen = m->slot.gen;
+    ngx_push_notify_about(&ns, log, m);
 
     ngx_push_end();
 
@@ -214,8 +182,7 @@ ngx_push_memory_once(ngx_push_save_t *op)
 
     op->reached = ns.reached;
 
-    ngx_push_notify_send(&ns, NGX_PUSH_MAIL_ONCE, NGX_PUSH_MAIL_CHANNEL_ONCE,
-                         lh, mh, 0);
+    ngx_push_notify_send(&ns, NGX_PUSH_MAIL_ONCE, NGX_PUSH_MAIL_CHANNEL_ONCE);
 
     return NGX_OK;
 }
@@ -252,125 +219,6 @@ ngx_push_memory_limit(ngx_push_shard_t *sh, ngx_push_log_t *log,
         ngx_push_count(drops[NGX_PUSH_DROP_LIMIT]);
         ngx_push_log_drop(sh, ngx_push_ptr(log->head));
         ngx_push_commit_long();
-    }
-}
-
-
-static void
-ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
-    ngx_push_notices_t *ns)
-{
-    uint64_t             user_hash;
-    ngx_push_ref_t      *table, ref, sref;
-    ngx_push_sub_t      *sub;
-    ngx_push_notice_t   *notice;
-    ngx_push_session_t  *s;
-
-    user_hash = ngx_push_user_hash(&t->name);
-    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
-
-    for (ref = table[user_hash & sh->mask]; ref; ref = s->hnext) {
-        s = ngx_push_ptr(ref);
-
-        if (s->user_hash != user_hash || s->presence != NGX_PUSH_ONLINE
-            || !ngx_push_worker_alive(s->worker, s->worker_gen))
-        {
-            continue;
-        }
-
-        for (sref = s->subs; sref; sref = sub->next) {
-            sub = ngx_push_ptr(sref);
-
-            if (sub->kind == NGX_PUSH_INBOX
-                && sub->product == t->product->id
-                && (sub->flags & NGX_PUSH_SUB_BOUND))
-            {
-                break;
-            }
-        }
-
-        if (sref == 0) {
-            continue;
-        }
-
-        if (ns->n == NGX_PUSH_NOTIFY_MAX) {
-
-            /* a crowd under one name: they look for themselves */
-
-            ngx_push_worker_slot(s->worker)->mailbox.resync = 1;
-            continue;
-        }
-
-        notice = &ns->notice[ns->n++];
-        ns->reached++;
-
-        notice->worker = s->worker;
-        notice->worker_gen = s->worker_gen;
-        notice->mail.conn = s->conn;
-        notice->mail.to.index = ref;
-        notice->mail.to.gen = s->slot.gen;
-    }
-}
-
-
-static void
-ngx_push_notify_members(ngx_push_log_t *log, ngx_push_notices_t *ns)
-{
-    ngx_push_ref_t      ref;
-    ngx_push_notice_t  *notice;
-    ngx_push_member_t  *member;
-
-    for (ref = log->members; ref; ref = member->next) {
-        member = ngx_push_ptr(ref);
-
-        if (member->count == 0
-            || !ngx_push_worker_alive(member->worker, member->worker_gen))
-        {
-            continue;
-        }
-
-        ns->reached += member->count;
-
-        if (ns->n == NGX_PUSH_NOTIFY_MAX) {
-            ngx_push_worker_slot(member->worker)->mailbox.resync = 1;
-            continue;
-        }
-
-        notice = &ns->notice[ns->n++];
-        notice->worker = member->worker;
-        notice->worker_gen = member->worker_gen;
-        notice->mail.to.index = 0;
-    }
-}
-
-
-static void
-ngx_push_notify_send(ngx_push_notices_t *ns, ngx_uint_t inbox,
-    ngx_uint_t channel, ngx_push_handle_t log, ngx_push_handle_t msg,
-    uint64_t seq)
-{
-    ngx_uint_t          i;
-    ngx_push_mail_t    *mail;
-
-    for (i = 0; i < ns->n; i++) {
-        mail = &ns->notice[i].mail;
-
-        mail->reason = 0;
-        mail->spare = 0;
-        mail->msg = msg;
-        mail->seq = seq;
-
-        if (mail->to.index) {
-            mail->type = inbox;
-
-        } else {
-            mail->type = channel;
-            mail->conn = 0;
-            mail->to = log;
-        }
-
-        ngx_push_mail_send(ns->notice[i].worker, ns->notice[i].worker_gen,
-                           mail);
     }
 }
 

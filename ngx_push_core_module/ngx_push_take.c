@@ -196,10 +196,15 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
         (void) ngx_push_begin_channel(log->hash);
     }
 
-    while (t->n < t->max) {
+    for ( ;; ) {
         m = ngx_push_log_after(log, sub->sent, sub->hint);
 
-        if (m == NULL || ngx_push_pin(m) != NGX_OK) {
+        if (m == NULL) {
+            break;
+        }
+
+        if (t->n == t->max || ngx_push_pin(m) != NGX_OK) {
+            t->behind = 1;
             break;
         }
 
@@ -207,6 +212,8 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
                                    t->now);
 
         if (rc == NGX_AGAIN) {
+            ngx_push_unpin_last();
+            t->behind = 1;
             break;
         }
 
@@ -248,12 +255,21 @@ ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out, ngx_uint_t max)
     t.out = out;
     t.n = 0;
     t.max = max;
+    t.behind = 0;
     t.now = ngx_push_now();
 
-    for (ref = t.s->subs; ref && t.n < max; ref = sub->next) {
+    for (ref = t.s->subs; ref; ref = sub->next) {
+
+        if (t.n == max) {
+            t.behind = 1;
+            break;
+        }
+
         sub = ngx_push_ptr(ref);
         ngx_push_take_sub(&t, sub);
     }
+
+    conn->behind = t.behind;
 
     ngx_push_end();
 

@@ -20,6 +20,7 @@ typedef struct {
     ngx_push_out_t      *out;
     ngx_uint_t           n;
     ngx_uint_t           max;
+    ngx_uint_t           behind;       /* not all there is was taken */
     uint32_t             now;
 } ngx_push_take_t;
 

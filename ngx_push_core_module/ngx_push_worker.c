@@ -180,6 +180,10 @@ ngx_push_worker_take(ngx_cycle_t *cycle)
         w->mailbox.signaled = 0;
         ngx_memzero(w->stats.conns, sizeof(w->stats.conns));
 
+        if (i >= ngx_push_zone->head->nworkers) {
+            ngx_push_zone->head->nworkers = i + 1;
+        }
+
         ngx_memory_barrier();
         w->state = NGX_PUSH_WORKER_LIVE;
 

@@ -139,6 +139,11 @@ struct ngx_push_conn_s {
     unsigned               attached:1;
     unsigned               blocked:1;  /* its socket takes nothing now: by the
                                           transport, which takes on after it */
+    unsigned               behind:1;   /* it has or may have more to take than
+                                          it took: by the core.  Nothing is
+                                          put into its hand meanwhile, it is
+                                          asked to look; and it takes on after
+                                          an acknowledgement */
 };
 
 

@@ -40,7 +40,7 @@
 
 
 #define NGX_PUSH_ZONE_MAGIC     0x3148535550584e47ULL   /* "GNXPUSH1" */
-#define NGX_PUSH_ZONE_LAYOUT    1
+#define NGX_PUSH_ZONE_LAYOUT    2
 
 #define NGX_PUSH_PAGE_SIZE      16384
 #define NGX_PUSH_REF_SHIFT      5
@@ -189,6 +189,7 @@ typedef struct {
     volatile int64_t        message_pages;    /* of messages and chunks */
     volatile uint32_t       page_hint;
     volatile uint32_t       gen;       /* first generations of records */
+    volatile uint32_t       nworkers;  /* slots ever in use; only grows */
 } __attribute__((aligned(64))) ngx_push_zone_head_t;
 
 

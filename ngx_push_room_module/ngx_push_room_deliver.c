@@ -132,6 +132,11 @@ ngx_push_room_take(ngx_push_room_conn_t *room)
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
         }
+
+        if (!room->push.behind) {
+            room->take = 0;
+            break;
+        }
     }
 
     return ngx_push_room_flush(room);

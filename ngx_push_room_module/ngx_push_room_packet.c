@@ -94,7 +94,10 @@ ngx_push_room_puback(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
             room->resent--;
         }
 
-        room->take = 1;
+        if (room->push.behind) {
+            room->take = 1;
+        }
+
         return NGX_OK;
 
     case NGX_DECLINED:

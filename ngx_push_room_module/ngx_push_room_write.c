@@ -222,15 +222,16 @@ ngx_push_room_send(ngx_push_room_conn_t *room)
 #if (NGX_STREAM_SSL)
     if (c->ssl) {
         n = ngx_push_room_send_ssl(c);
-
-    } else
-#endif
-    if (ngx_push_room_batch.size <= NGX_PUSH_ROOM_SMALL) {
-        n = ngx_push_room_send_small(c);
-
-    } else {
-        n = ngx_push_room_send_large(c);
+        goto done;
     }
+#endif
+
+    n = ngx_push_room_batch.size <= NGX_PUSH_ROOM_SMALL
+        ? ngx_push_room_send_small(c) : ngx_push_room_send_large(c);
+
+#if (NGX_STREAM_SSL)
+done:
+#endif
 
     if (n > 0) {
         ngx_push_count_add(bytes_out, n);

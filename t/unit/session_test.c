@@ -1,4 +1,4 @@
-/* link: ngx_push_conn.c ngx_push_fanout.c ngx_push_handle.c ngx_push_log.c ngx_push_mailbox.c ngx_push_message.c ngx_push_register_memory.c ngx_push_session.c ngx_push_slot.c ngx_push_stats.c ngx_push_store_memory.c ngx_push_sub.c ngx_push_take.c ngx_push_txn.c ngx_push_will.c ngx_push_window.c ngx_push_worker.c ngx_push_zone.c ngx_push_zone_layout.c ngx_push_hash.c zone_stub.c zone_fixture.c zone_check.c zone_check_session.c zone_sim.c */
+/* link: ngx_push_conn.c ngx_push_fanout.c ngx_push_handle.c ngx_push_log.c ngx_push_mailbox.c ngx_push_message.c ngx_push_notify.c ngx_push_register_memory.c ngx_push_session.c ngx_push_slot.c ngx_push_stats.c ngx_push_store_memory.c ngx_push_sub.c ngx_push_take.c ngx_push_txn.c ngx_push_will.c ngx_push_window.c ngx_push_worker.c ngx_push_zone.c ngx_push_zone_layout.c ngx_push_hash.c zone_stub.c zone_fixture.c zone_check.c zone_check_session.c zone_sim.c */
 
 /*
  * Copyright (C) the ngx_push authors
@@ -57,6 +57,74 @@ test_take_ack(void **state)
     }
 
     assert_int_equal(c->ndelivered, 10);
+    pass(1);
+    assert_int_equal(in_use(NGX_PUSH_MESSAGE), 0);
+    assert_int_equal(in_use(NGX_PUSH_INFLIGHT), 0);
+}
+
+
+/* A device that has all so far is given the next message while it is saved. */
+
+static void
+test_at_once(void **state)
+{
+    ngx_uint_t        i;
+    sim_conn_t       *c, *other;
+    ngx_push_save_t   op;
+
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+    assert_int_equal(sim_bind(c, 0), NGX_OK);
+    assert_true(c->push.behind);
+    sim_take(c);
+    assert_false(c->push.behind);
+
+    /* no note was read in between; the window holds 4 */
+
+    for (i = 1; i <= 5; i++) {
+        assert_int_equal(sim_save(NGX_PUSH_INBOX, 0, 1, 100, 100, &op),
+                         NGX_OK);
+        assert_int_equal(op.reached, 1);
+        assert_int_equal(c->ndelivered, ngx_min(i, 4));
+    }
+
+    pass(1);
+    assert_int_equal(c->ndelivered, 4);
+    assert_true(c->push.behind);
+
+    /* one that is behind looks for itself, and in order */
+
+    assert_int_equal(sim_ack(c, 1), NGX_OK);
+    assert_int_equal(sim_save(NGX_PUSH_INBOX, 0, 1, 100, 100, &op), NGX_OK);
+    assert_int_equal(c->ndelivered, 4);
+    pass(1);
+    assert_int_equal(c->ndelivered, 5);
+    assert_int_equal(c->last_seq, 5);
+
+    for (i = 2; i <= 6; i++) {
+        assert_int_equal(sim_ack(c, i), NGX_OK);
+        sim_take(c);
+    }
+
+    c->npids = 0;
+    assert_int_equal(c->last_seq, 6);
+    assert_false(c->push.behind);
+
+    /* a blocked one is left alone, the user's other device is not */
+
+    other = sim_claim(0, 1, 1, 0, 100, 0);
+    assert_int_equal(sim_bind(other, 0), NGX_OK);
+    sim_take(other);
+
+    c->push.blocked = 1;
+    assert_int_equal(sim_save(NGX_PUSH_INBOX, 0, 1, 100, 100, &op), NGX_OK);
+    assert_int_equal(op.reached, 2);
+    assert_int_equal(c->ndelivered, 6);
+    assert_int_equal(other->ndelivered, 1);
+    c->push.blocked = 0;
+
+    ack_all(other);
+    pass(1);
+    ack_all(c);
     pass(1);
     assert_int_equal(in_use(NGX_PUSH_MESSAGE), 0);
     assert_int_equal(in_use(NGX_PUSH_INFLIGHT), 0);
@@ -374,6 +442,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         zone_test(test_take_ack),
+        zone_test(test_at_once),
         zone_test(test_resume),
         zone_test(test_session_end),
         zone_test(test_takeover),
