@@ -85,7 +85,7 @@ bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
             t > 0 ? n / t : 0);
 
     if (run->o->npids && b->server.gone == 0 && user + system > 0) {
-        fprintf(f, "\"server_user\": %.2f, \"server_system\": %.2f, "
+        fprintf(f, "\"server_user\": %.4f, \"server_system\": %.4f, "
                    "\"per_cpu_second\": %.1f, ", user, system,
                 n / (user + system));
 

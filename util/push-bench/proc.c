@@ -8,6 +8,10 @@
  * CPU time and memory of processes and all their descendants, from /proc.
  * What children used which came and went in between is in the cutime and
  * cstime of their parent, so that sums never go back.
+ *
+ * The ticks of /proc are of 10 ms, too coarse for a server that has next to
+ * nothing to do.  So what a process itself used is read from its CPU clock,
+ * which is exact, and the ticks only say how to part it into user and system.
  */
 
 
@@ -22,8 +26,10 @@ typedef struct {
     pid_t     parent;
     char      state;
     int       member;
-    uint64_t  user;          /* ticks, own and of reaped children */
+    uint64_t  user;          /* ticks */
     uint64_t  system;
+    uint64_t  ended;         /* the same of reaped children */
+    uint64_t  ended_system;
 } bench_process_t;
 
 
@@ -64,8 +70,10 @@ bench_proc_read(const char *pid, bench_process_t *p)
 
     p->pid = atoi(pid);
     p->member = 0;
-    p->user = u + cu;
-    p->system = s + cs;
+    p->user = u;
+    p->system = s;
+    p->ended = cu;
+    p->ended_system = cs;
 
     return BENCH_OK;
 }
@@ -113,6 +121,33 @@ bench_proc_list(size_t *n)
     closedir(dir);
 
     return list;
+}
+
+
+static void
+bench_proc_cpu(const bench_process_t *p, bench_proc_t *s)
+{
+    double           tick, ticks, factor;
+    clockid_t        clock;
+    struct timespec  ts;
+
+    tick = sysconf(_SC_CLK_TCK);
+    ticks = (p->user + p->system) / tick;
+    factor = 1;
+
+    if (clock_getcpuclockid(p->pid, &clock) == 0
+        && clock_gettime(clock, &ts) == 0)
+    {
+        if (ticks == 0) {
+            s->system += ts.tv_sec + ts.tv_nsec / 1e9;
+
+        } else {
+            factor = (ts.tv_sec + ts.tv_nsec / 1e9) / ticks;
+        }
+    }
+
+    s->user += p->user / tick * factor + p->ended / tick;
+    s->system += p->system / tick * factor + p->ended_system / tick;
 }
 
 
@@ -198,7 +233,6 @@ void
 bench_proc_sample(const pid_t *pids, int npids, bench_proc_t *s, int memory)
 {
     int               i;
-    double            tick;
     size_t            k, n;
     bench_process_t  *list, *p;
 
@@ -226,7 +260,6 @@ bench_proc_sample(const pid_t *pids, int npids, bench_proc_t *s, int memory)
     }
 
     bench_proc_members(list, n);
-    tick = sysconf(_SC_CLK_TCK);
 
     for (k = 0; k < n; k++) {
 
@@ -235,8 +268,7 @@ bench_proc_sample(const pid_t *pids, int npids, bench_proc_t *s, int memory)
         }
 
         s->processes++;
-        s->user += list[k].user / tick;
-        s->system += list[k].system / tick;
+        bench_proc_cpu(&list[k], s);
 
         if (memory) {
             bench_proc_memory(list[k].pid, s);

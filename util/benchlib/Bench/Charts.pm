@@ -77,7 +77,7 @@ sub draw {
 
     open my $gnuplot, '|-', 'gnuplot' or fail("gnuplot: $!");
     print $gnuplot <<"END";
-set terminal svg size 760,380 font 'sans-serif,13' background '#ffffff'
+set terminal svg noenhanced size 760,380 font 'sans-serif,13' background '#ffffff'
 set output '$file'
 set datafile separator "\\t"
 set datafile missing '?'

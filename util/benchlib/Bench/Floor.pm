@@ -55,15 +55,15 @@ sub interrupt {
 
 sub figures {
     my ($r) = @_;
-    my $n = $r->{operations} or return {};
-    my %f = (
-        per_cpu => $r->{per_cpu_second}, per_s => $r->{per_second},
-        user_us => 1e6 * $r->{user} / $n,
-        ping_us => 1e6 * ($r->{user} + $r->{system}) / $n,
-    );
+    my $n = $r->{operations};
+    my %f = (kernel => $r->{kernel_bytes_per_connection});
 
-    $f{connect_per_cpu} = $f{per_cpu};
-    $f{connect_per_s}   = $f{per_s};
+    return \%f if !$n;
+
+    $f{per_cpu} = $f{connect_per_cpu} = $r->{per_cpu_second};
+    $f{per_s}   = $f{connect_per_s}   = $r->{per_second};
+    $f{user_us} = 1e6 * $r->{user} / $n;
+    $f{ping_us} = 1e6 / $r->{per_cpu_second} if $r->{per_cpu_second};
 
     if (my $l = $r->{latency_us}) {
         $f{$_} = $l->{$_} for qw(p50 p99);

@@ -51,6 +51,9 @@ my @TARGETS = (
     [ 'storm-of-quiet', 'value', '<', 3, 'storm: p99 under 3 x quiet' ],
 );
 
+# rows that have one
+sub ids { return map { $_->[0] } @TARGETS }
+
 # The targets of a row: { of, compare, limit, text }
 sub targets_of {
     my ($id) = @_;

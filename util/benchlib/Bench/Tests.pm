@@ -154,7 +154,8 @@ sub idle {
             id => 'idle',
             runs => [ servers($o, [qw(ours mosquitto nchan)],
                               { mode => 'idle', args => [ '--duration', 2 ] },
-                              slots => 1) ],
+                              slots => 1),
+                      floor($o, 'idle') ],
         } ],
         rows => [
             { id => 'idle-all', case => 'idle', figure => 'memory_all',
@@ -163,6 +164,9 @@ sub idle {
             { id => 'idle', case => 'idle', figure => 'memory',
               better => 'less',
               title => 'the same: growth since before the first' },
+            { id => 'idle-kernel', case => 'idle', figure => 'kernel',
+              better => 'less',
+              title => 'memory of the kernel for it, not in the above' },
         ],
     };
 }
