@@ -7,10 +7,13 @@ use warnings;
 use lib 't/lib';
 use Push::Test;
 use Push::Server;
+use IO::Select;
+use IO::Socket::INET;
+use POSIX ();
 use Test::Nginx::Socket;
 
 repeat_each(1);
-plan tests => repeat_each() * 12;
+plan tests => repeat_each() * 16;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -36,7 +39,7 @@ sub bench {
         '--product shop --connections 300',
         '--port', $s->mqtt_port, "--http 127.0.0.1:@{[$s->http_port]}",
         '--api-key', Push::Test::api_key(),
-        '--duration 1 --warmup 0.2 --timeout 20 --quiet 2>&1';
+        '--duration 0.6 --warmup 0.2 --timeout 20 --quiet 2>&1';
     my $out = `$command`;
     my $status = $? >> 8;
 
@@ -44,6 +47,95 @@ sub bench {
 
     return "$1\n" if $status == 0 && $out =~ /^(ok)$/m;
     return "status $status\n$out";
+}
+
+# What little of Nchan a WebSocket subscriber needs: GET /sub?id=X switches
+# protocols, POST /pub?id=X sends the body as a frame to it, cut in two.
+# "spoil" is the number of a message which is not passed on.
+sub hub {
+    my ($spoil) = @_;
+    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 128)
+        or die "no port: $!\n";
+    my $pid = fork // die "fork: $!\n";
+
+    return ($pid, $listen->sockport) if $pid;
+
+    my $select = IO::Select->new($listen);
+    my ($number, %buffer, %device) = (0);
+
+    while (my @ready = $select->can_read) {
+        for my $s (@ready) {
+            if ($s == $listen) {
+                my $c = $listen->accept or next;
+                setsockopt $c, 6, 1, 1;
+                $select->add($c);
+                next;
+            }
+
+            if (!sysread $s, $buffer{$s}, 65536, length($buffer{$s} // '')) {
+                $select->remove($s);
+                next;
+            }
+
+            while ($buffer{$s} =~ s{^(GET|POST)\ /...\?id=(\w+)
+                                    (.*?)\r\n\r\n}{}xs) {
+                my ($method, $id, $head) = ($1, $2, $3);
+
+                if ($method eq 'GET') {
+                    $device{$id} = $s;
+                    syswrite $s, "HTTP/1.1 101 Switching Protocols\r\n"
+                                 . "Upgrade: websocket\r\n\r\n";
+                    next;
+                }
+
+                my ($n) = $head =~ /Content-Length: (\d+)/;
+
+                if (length $buffer{$s} < $n) {
+                    $buffer{$s} = "POST /pub?id=$id$head\r\n\r\n$buffer{$s}";
+                    last;
+                }
+
+                my $body = substr $buffer{$s}, 0, $n, '';
+
+                if (++$number != ($spoil // 0)) {
+                    syswrite $device{$id}, pack('CCn', 0x82, 126, $n);
+                    syswrite $device{$id}, $body;
+                }
+
+                syswrite $s, "HTTP/1.1 201 Created\r\n"
+                             . "Content-Length: 0\r\n\r\n";
+            }
+        }
+    }
+
+    POSIX::_exit(0);
+}
+
+# one run for each hub, at the same time
+sub websocket {
+    my $build = $ENV{BUILD} || 'build';
+    my (@runs, $said);
+
+    for my $spoil (@_) {
+        my ($pid, $port) = hub($spoil);
+
+        open my $out, '-|', "$build/push-bench unicast --connections 50 \\
+            --port $port --subscriber websocket --http 127.0.0.1:$port \\
+            --messages 500 --http-url-template '/pub?id=%U' --timeout 1 \\
+            --quiet 2>&1" or die "push-bench: $!\n";
+        push @runs, [ $pid, $out ];
+    }
+
+    for my $run (@runs) {
+        my ($pid, $out) = @$run;
+        my $text = do { local $/; <$out> };
+
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+        $said .= $text =~ /(missing \d+).*^(ok|FAILED)/ms ? "$1\n$2\n" : $text;
+    }
+
+    return $said;
 }
 
 no_shuffle();
@@ -96,3 +188,22 @@ ok
 sub { main::bench('storm', '--rate 500 --storm 20') }
 --- mqtt_out
 ok
+
+
+
+=== TEST 7: connections that say nothing
+--- mqtt eval
+sub { main::bench('connect', '--subscriber transport') }
+--- mqtt_out
+ok
+
+
+
+=== TEST 8: WebSocket subscribers; one message is lost
+--- mqtt eval
+sub { main::websocket(0, 77) }
+--- mqtt_out
+missing 0
+ok
+missing 1
+FAILED

@@ -19,20 +19,21 @@ use POSIX ();
 
 my $running;                        # pid of push-bench
 
-# For a caller that has something to do meanwhile: finish() waits for it.
+# "qos" is 1 unless it is said.  For a caller that has something to do meanwhile: finish() waits for it.
 # "progress" is a file for its line a second, which starts with what it does.
 sub begin {
-    my ($server, $test) = @_;
+    my ($server, $given) = @_;
+    my $test = { qos => 1, args => [], %$given };
     my $json = $test->{json} // temp_dir() . '/push-bench.json';
     my $out  = temp_dir() . '/push-bench.out';
     my @command = (
         "$BUILD/push-bench", $test->{mode},
         '--connections', $test->{connections}, '--server-pid', $server->pid,
-        '--qos', $test->{qos} // 1, $test->{progress} ? () : '--quiet',
+        '--qos', $test->{qos}, $test->{progress} ? () : '--quiet',
         $server->subscriber($test),
         $test->{mode} =~ /^(?:connect|idle)$/ ? ()
                                               : $server->publisher($test),
-        @{ $test->{args} // [] }, '--json', $json
+        @{ $test->{args} }, '--json', $json
     );
 
     unlink $json;
