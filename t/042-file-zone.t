@@ -11,7 +11,7 @@ use Push::Server;
 use Test::Nginx::Socket;
 
 repeat_each(1);
-plan tests => repeat_each() * 26;
+plan tests => repeat_each() * 28;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -662,3 +662,29 @@ sub {
 CONNACK session=1
 got 2
 got 3
+
+
+
+=== TEST 14: huge pages are asked for, with a file and without
+--- mqtt eval
+sub {
+    my ($t) = @_;
+
+    for my $s (main::server(), Push::Server->new(zone => '16m')) {
+        $s->start;
+        my ($worker) = $s->workers($s->master);
+        open my $f, '<', "/proc/$worker/smaps" or die $!;
+        my ($size, $asked) = (0, 0);
+
+        while (<$f>) {
+            $size = $1 if /^Size: +(\d+) kB/;
+            $asked = 1 if /^VmFlags:.* hg\b/ && $size > 16 * 1024;
+        }
+        $t->say($asked ? 'asked' : 'not asked');
+        $s->stop;
+    }
+    return $t->text;
+}
+--- mqtt_out
+asked
+asked
