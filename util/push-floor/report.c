@@ -123,12 +123,35 @@ floor_sample(floor_run_t *run, floor_sample_t *s)
 }
 
 
+/* caches of file systems, which come and go with what others do */
+
+static int
+floor_foreign_cache(const char *name)
+{
+    size_t  i;
+
+    static const char *const  names[] = {
+        "btrfs_", "ext4_", "xfs_", "inode_cache", "proc_inode_cache",
+        "shmem_inode_cache", "lsm_inode_cache", "radix_tree_node",
+        "buffer_head"
+    };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strncmp(name, names[i], strlen(names[i])) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* octets in slabs: objects in use, each with its share of what a slab wastes */
 
 uint64_t
 floor_kernel_memory(void)
 {
-    char           line[512];
+    char           line[512], name[64];
     FILE          *f;
     double         sum;
     unsigned long  active, per_slab, pages;
@@ -141,8 +164,9 @@ floor_kernel_memory(void)
     sum = 0;
 
     while (fgets(line, sizeof(line), f)) {
-        if (sscanf(line, "%*s %lu %*u %*u %lu %lu", &active, &per_slab, &pages)
-            == 3 && per_slab)
+        if (sscanf(line, "%63s %lu %*u %*u %lu %lu", name, &active, &per_slab,
+                   &pages) == 4
+            && per_slab && !floor_foreign_cache(name))
         {
             sum += (double) active * pages * sysconf(_SC_PAGESIZE) / per_slab;
         }
