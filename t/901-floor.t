@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use Push::Test;
 use JSON::PP;
+use POSIX ();
 use Test::More;
 
 my $build = File::Spec->rel2abs($ENV{BUILD} || 'build');
@@ -21,10 +22,39 @@ sub run {
     return ($? >> 8, $out);
 }
 
-# What a process of ours shows in /proc: none may outlive a run.
+# Starts push-floor in a process group of its own.
+sub start {
+    my ($out, $options) = @_;
+    my $pid = fork // die "fork: $!\n";
+
+    if ($pid == 0) {
+        setpgrp;
+        open STDOUT, '>', $out;
+        open STDERR, '>&STDOUT';
+        exec "exec $floor $options" or POSIX::_exit(127);
+    }
+
+    return $pid;
+}
+
+# Waits until a group has so many processes; how many it has then.
 sub processes {
-    return scalar grep { (readlink("$_/exe") // '') eq $floor }
-           glob '/proc/[0-9]*';
+    my ($group, $wanted) = @_;
+    my $n;
+
+    for (1 .. 100) {
+        $n = 0;
+        for my $path (glob '/proc/[0-9]*/stat') {
+            open my $in, '<', $path or next;
+            my $line = <$in> // next;
+            $n++ if $line =~ /\) [^Z] \d+ $group /;
+        }
+
+        last if $n == $wanted;
+        select undef, undef, undef, 0.05;
+    }
+
+    return $n;
 }
 
 # By mode: options, and fields that must be numbers above 0.
@@ -121,55 +151,28 @@ for (
 # Interrupted: an error, said, and no process left.
 {
     my $out = test_dir() . '/out';
-    my $pid = fork // die "fork: $!\n";
+    my $pid = start($out, 'idle --connections 200 --duration 60 --workers 2'
+                          . ' --processes 2');
 
-    if ($pid == 0) {
-        open STDOUT, '>', $out;
-        open STDERR, '>&STDOUT';
-        exec "$floor idle --connections 200 --duration 60 --workers 2"
-             . " --processes 2" or exit 127;
-    }
-
-    for (1 .. 100) {
-        last if processes() == 5;
-        select undef, undef, undef, 0.05;
-    }
-
-    is(processes(), 5, 'interrupted: was running');
+    is(processes($pid, 5), 5, 'interrupted: was running');
     kill 'INT', $pid;
     waitpid $pid, 0;
 
     is($? >> 8, 1, 'interrupted: exit status');
     open my $in, '<', $out or die "$out: $!\n";
     like(do { local $/; <$in> }, qr/interrupted/, 'interrupted: message');
-    is(processes(), 0, 'no process is left');
+    is(processes($pid, 0), 0, 'interrupted: no process is left');
 }
 
 # The parent killed: the others go as well.
 {
-    my $pid = fork // die "fork: $!\n";
+    my $pid = start('/dev/null', 'idle --connections 200 --duration 60');
 
-    if ($pid == 0) {
-        open STDOUT, '>', '/dev/null';
-        open STDERR, '>&STDOUT';
-        exec "$floor idle --connections 200 --duration 60" or exit 127;
-    }
-
-    for (1 .. 100) {
-        last if processes() == 3;
-        select undef, undef, undef, 0.05;
-    }
-
-    is(processes(), 3, 'killed: was running');
+    is(processes($pid, 3), 3, 'killed: was running');
     kill 'KILL', $pid;
     waitpid $pid, 0;
 
-    for (1 .. 100) {
-        last if processes() == 0;
-        select undef, undef, undef, 0.05;
-    }
-
-    is(processes(), 0, 'killed: no process is left');
+    is(processes($pid, 0), 0, 'killed: no process is left');
 }
 
 done_testing();
