@@ -24,33 +24,18 @@
 #define _BENCH_H_INCLUDED_
 
 
-#include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <openssl/ssl.h>
 
+#include "common.h"
 
-#define BENCH_MAX_PROCESSES  64
+
 #define BENCH_MAX_PIDS       16
 #define BENCH_MAX_HEADERS    16
 #define BENCH_MAX_TOPICS     4
 
-/* descriptors a worker may use, whatever the limit of the shell */
-#define BENCH_MAX_FDS        19000
-
 /* the marks at the start of every payload; the rest of it is filler */
 #define BENCH_MARK_SIZE      32
 
-#define BENCH_OK             0
-#define BENCH_ERROR          (-1)
-#define BENCH_AGAIN          (-2)
 
 
 typedef enum {
@@ -187,18 +172,6 @@ typedef enum {
 extern const char *const bench_counter_names[BENCH_NCOUNTERS];
 
 
-/* log-linear: 32 steps for each power of two, nanoseconds, 3 % wide */
-
-#define BENCH_HIST_SUB    5
-#define BENCH_HIST_SIZE   ((64 - BENCH_HIST_SUB + 1) << BENCH_HIST_SUB)
-
-typedef struct {
-    uint64_t                 count;
-    uint64_t                 max;
-    uint64_t                 bucket[BENCH_HIST_SIZE];
-} bench_hist_t;
-
-
 typedef enum {
     BENCH_H_CONNECT = 0,     /* connect() to ready */
     BENCH_H_ACCEPT,          /* publish to its answer */
@@ -229,14 +202,6 @@ typedef enum {
     BENCH_PHASE_CHECK,       /* workers compare logs with devices and exit */
     BENCH_PHASE_ABORT        /* the same, after an error */
 } bench_phase_e;
-
-
-/* the first to write keeps it; state: 0 empty, 1 being written, 2 readable */
-
-typedef struct {
-    uint32_t                 state;
-    char                     text[400];
-} bench_note_t;
 
 
 typedef struct {
@@ -395,8 +360,6 @@ struct bench_worker_s {
 
 /* options.c */
 void bench_parse_options(bench_opts_t *o, int argc, char **argv);
-void bench_usage_error(const char *fmt, ...)
-    __attribute__((noreturn, format(printf, 1, 2)));
 const char *bench_mode_name(bench_mode_e mode);
 const char *bench_subscriber_name(bench_sub_e subscriber);
 
@@ -410,12 +373,6 @@ int bench_check_template(const char *tmpl);
 size_t bench_make_token(const bench_opts_t *o, char *dst, size_t size,
     uint32_t user);
 
-/* hist.c */
-uint64_t bench_now(void);
-void bench_hist_add(bench_hist_t *h, uint64_t v);
-void bench_hist_merge(bench_hist_t *to, const bench_hist_t *from);
-uint64_t bench_hist_quantile(const bench_hist_t *h, double q);
-
 /* net.c */
 int bench_net_open(bench_worker_t *w, bench_conn_t *c,
     const struct sockaddr_storage *addr, socklen_t addrlen, int source,
@@ -425,11 +382,6 @@ void bench_net_event(bench_worker_t *w, bench_conn_t *c, uint32_t events);
 char *bench_net_reserve(bench_conn_t *c, size_t n);
 int bench_net_flush(bench_worker_t *w, bench_conn_t *c);
 int bench_net_send(bench_worker_t *w, bench_conn_t *c, const void *p, size_t n);
-
-/* note.c */
-void bench_note(bench_note_t *note, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-const char *bench_note_text(bench_note_t *note);
 
 /* mqtt.c */
 size_t bench_mqtt_connect(char *p, const bench_opts_t *o, const char *id,

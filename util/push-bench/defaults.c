@@ -6,7 +6,6 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 
 #include "bench.h"
 
@@ -116,16 +115,10 @@ static void
 bench_default_processes(bench_opts_t *o)
 {
     uint32_t             per, extra;
-    struct rlimit        rl;
     struct sockaddr_in  *sin;
 
-    getrlimit(RLIMIT_NOFILE, &rl);
-    rl.rlim_cur = rl.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &rl);
-    getrlimit(RLIMIT_NOFILE, &rl);
-
     extra = o->publishers + 32;
-    per = rl.rlim_cur < BENCH_MAX_FDS ? rl.rlim_cur : BENCH_MAX_FDS;
+    per = bench_descriptors();
 
     if (per <= extra) {
         bench_usage_error("%u descriptors (ulimit -n) are too few", per);
@@ -160,7 +153,7 @@ bench_default_processes(bench_opts_t *o)
         o->sources = 0;
 
     } else if (o->sources == -1) {
-        o->sources = o->connections > 15000 ? o->connections / 15000 + 1 : 0;
+        o->sources = bench_sources(o->connections);
     }
 }
 

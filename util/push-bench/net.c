@@ -4,59 +4,13 @@
  */
 
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <sys/epoll.h>
 
 #include "bench.h"
 
 
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT  24
-#endif
-
 #define BENCH_READ_SIZE  65536
-
-
-/* "source" > 0 binds to 127.0.0.(1 + source): 28,000 ports each */
-
-static int
-bench_net_socket(const struct sockaddr_storage *addr, int source)
-{
-    int                 fd, on;
-    struct sockaddr_in  sin;
-
-    fd = socket(addr->ss_family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
-    if (fd == -1) {
-        return -1;
-    }
-
-    on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-
-    /* nothing that paces with timers, whatever the system's default */
-
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
-
-    if (source == 0) {
-        return fd;
-    }
-
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK + source);
-
-    if (bind(fd, (struct sockaddr *) &sin, sizeof(sin)) == -1) {
-        close(fd);
-        return -1;
-    }
-
-    return fd;
-}
 
 
 /*
@@ -72,7 +26,7 @@ bench_net_open(bench_worker_t *w, bench_conn_t *c,
     int                 fd, err;
     struct epoll_event  ev;
 
-    fd = bench_net_socket(addr, source);
+    fd = bench_socket(addr, source);
     if (fd == -1) {
         return BENCH_ERROR;
     }

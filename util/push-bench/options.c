@@ -4,47 +4,30 @@
  */
 
 
-#include <stdarg.h>
-#include <stddef.h>
-
 #include "bench.h"
 
 
+/* values that are more than a number or a text */
+
 typedef enum {
-    BENCH_STR = 0,
-    BENCH_TMPL,
-    BENCH_U32,
-    BENCH_U64,
-    BENCH_INT,
-    BENCH_DBL,
-    BENCH_FLAG,
+    BENCH_TMPL = BENCH_OTHER,
     BENCH_TOPIC,
     BENCH_HEADER,
     BENCH_HTTP,
     BENCH_PUBLISH,
     BENCH_SUBSCRIBER,
     BENCH_PIDS
-} bench_type_e;
+} bench_own_type_e;
 
 
-/* min and max are for numbers; "arg" and "help" are what --help prints */
-
-typedef struct {
-    const char    *name;
-    bench_type_e   type;
-    size_t         offset;
-    double         min;
-    double         max;
-    const char    *arg;
-    const char    *help;
-} bench_option_t;
+const char  bench_program[] = "push-bench";
 
 
 #define bench_off(field)  offsetof(bench_opts_t, field)
 
 
 static const char *const  bench_modes[] = {
-    "connect", "idle", "unicast", "broadcast", "group", "storm", NULL
+    "connect", "idle", "unicast", "broadcast", "group", "storm"
 };
 
 
@@ -167,24 +150,6 @@ static const bench_option_t  bench_options[] = {
       "no progress lines" },
 };
 
-#define BENCH_NOPTIONS  (sizeof(bench_options) / sizeof(bench_options[0]))
-
-
-void
-bench_usage_error(const char *fmt, ...)
-{
-    va_list  ap;
-
-    fprintf(stderr, "push-bench: ");
-
-    va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
-    va_end(ap);
-
-    fprintf(stderr, "\nTry \"push-bench --help\".\n");
-    exit(2);
-}
-
 
 const char *
 bench_mode_name(bench_mode_e mode)
@@ -197,64 +162,6 @@ const char *
 bench_subscriber_name(bench_sub_e subscriber)
 {
     return bench_subscribers[subscriber];
-}
-
-
-static void
-bench_help(void)
-{
-    char                   left[64];
-    size_t                 i;
-    const bench_option_t  *p;
-
-    printf("Usage: push-bench MODE [OPTION ...]\n\n"
-           "Modes:\n"
-           "  connect    connect and subscribe, as fast as possible or at a "
-           "rate\n"
-           "  idle       hold the connections, measure memory\n"
-           "  unicast    messages to one user each\n"
-           "  broadcast  messages to all\n"
-           "  group      messages to groups\n"
-           "  storm      unicast while devices drop and return\n");
-
-    for (i = 0; i < BENCH_NOPTIONS; i++) {
-        p = &bench_options[i];
-
-        if (p->name == NULL) {
-            printf("\n%s:\n", p->help);
-            continue;
-        }
-
-        snprintf(left, sizeof(left), "--%s %s", p->name, p->arg ? p->arg : "");
-        printf("  %-26s %s\n", left, p->help);
-    }
-
-    printf("\nExit status: 0; 1 when messages were lost, reordered, "
-           "misdirected or damaged,\na connection was lost or the run could "
-           "not be made; 2 for wrong usage.\n");
-    exit(0);
-}
-
-
-static double
-bench_parse_number(const bench_option_t *p, const char *value)
-{
-    char    *end;
-    double   v;
-
-    v = strtod(value, &end);
-
-    if (end == value || *end != '\0' || !(v >= p->min && v <= p->max)
-        || (p->type != BENCH_DBL && v != (double) (uint64_t) v))
-    {
-        bench_usage_error("--%s: \"%s\" is not %s from %.12g to %.12g",
-                          p->name, value,
-                          p->type == BENCH_DBL ? "a number"
-                                               : "a whole number",
-                          p->min, p->max);
-    }
-
-    return v;
 }
 
 
@@ -333,11 +240,11 @@ bench_parse_list(const bench_option_t *p, const char **list, int *n, int max,
 
 
 static void
-bench_parse_value(bench_opts_t *o, const bench_option_t *p, char *value)
+bench_parse_own(void *opts, const bench_option_t *p, char *value)
 {
-    void  *field;
+    bench_opts_t  *o;
 
-    field = (char *) o + p->offset;
+    o = opts;
 
     switch (p->type) {
 
@@ -353,37 +260,9 @@ bench_parse_value(bench_opts_t *o, const bench_option_t *p, char *value)
         }
 
         if (p->type == BENCH_TMPL) {
-            *(const char **) field = value;
+            *(const char **) ((char *) o + p->offset) = value;
         }
 
-        break;
-
-    case BENCH_STR:
-        if (strlen(value) > 400) {
-            bench_usage_error("--%s: longer than 400 bytes", p->name);
-        }
-
-        *(const char **) field = value;
-        break;
-
-    case BENCH_U32:
-        *(uint32_t *) field = bench_parse_number(p, value);
-        break;
-
-    case BENCH_U64:
-        *(uint64_t *) field = bench_parse_number(p, value);
-        break;
-
-    case BENCH_INT:
-        *(int *) field = bench_parse_number(p, value);
-        break;
-
-    case BENCH_DBL:
-        *(double *) field = bench_parse_number(p, value);
-        break;
-
-    case BENCH_FLAG:
-        *(int *) field = 1;
         break;
 
     case BENCH_HEADER:
@@ -419,55 +298,25 @@ bench_parse_value(bench_opts_t *o, const bench_option_t *p, char *value)
 }
 
 
-static void
-bench_parse_arguments(bench_opts_t *o, int argc, char **argv)
-{
-    int                    i;
-    char                  *value;
-    size_t                 k, n;
-    const bench_option_t  *p;
+static const bench_usage_t  bench_usage = {
+    bench_modes,
+    sizeof(bench_modes) / sizeof(bench_modes[0]),
+    bench_options,
+    sizeof(bench_options) / sizeof(bench_options[0]),
 
-    for (i = 2; i < argc; i++) {
+    "  connect    connect and subscribe, as fast as possible or at a rate\n"
+    "  idle       hold the connections, measure memory\n"
+    "  unicast    messages to one user each\n"
+    "  broadcast  messages to all\n"
+    "  group      messages to groups\n"
+    "  storm      unicast while devices drop and return\n",
 
-        if (strcmp(argv[i], "--help") == 0) {
-            bench_help();
-        }
+    "1 when messages were lost, reordered, misdirected or damaged,\n"
+    "a connection was lost or the run could not be made",
 
-        if (strncmp(argv[i], "--", 2) != 0) {
-            bench_usage_error("unexpected argument \"%s\"", argv[i]);
-        }
-
-        n = strcspn(argv[i] + 2, "=");
-        value = argv[i][2 + n] == '=' ? argv[i] + 3 + n : NULL;
-        p = NULL;
-
-        for (k = 0; k < BENCH_NOPTIONS; k++) {
-            if (bench_options[k].name && strlen(bench_options[k].name) == n
-                && strncmp(bench_options[k].name, argv[i] + 2, n) == 0)
-            {
-                p = &bench_options[k];
-            }
-        }
-
-        if (p == NULL) {
-            bench_usage_error("unknown option \"%s\"", argv[i]);
-        }
-
-        if (p->type == BENCH_FLAG && value) {
-            bench_usage_error("--%s takes no value", p->name);
-        }
-
-        if (p->type != BENCH_FLAG && value == NULL) {
-            if (++i == argc) {
-                bench_usage_error("--%s needs a value", p->name);
-            }
-
-            value = argv[i];
-        }
-
-        bench_parse_value(o, p, value);
-    }
-}
+    NULL,
+    bench_parse_own
+};
 
 
 /* exits with a message if anything in them is wrong */
@@ -475,29 +324,9 @@ bench_parse_arguments(bench_opts_t *o, int argc, char **argv)
 void
 bench_parse_options(bench_opts_t *o, int argc, char **argv)
 {
-    int  i;
-
     memset(o, 0, sizeof(bench_opts_t));
 
-    if (argc < 2) {
-        bench_usage_error("no mode given");
-    }
-
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        bench_help();
-    }
-
-    for (i = 0; bench_modes[i]; i++) {
-        if (strcmp(argv[1], bench_modes[i]) == 0) {
-            break;
-        }
-    }
-
-    if (bench_modes[i] == NULL) {
-        bench_usage_error("unknown mode \"%s\"", argv[1]);
-    }
-
-    o->mode = i;
+    o->mode = bench_parse_mode(&bench_usage, argc, argv);
     o->host = "127.0.0.1";
     o->level = 4;
     o->connections = 1000;
@@ -519,6 +348,6 @@ bench_parse_options(bench_opts_t *o, int argc, char **argv)
     o->storm_delay = 0.1;
     o->timeout = 5;
 
-    bench_parse_arguments(o, argc, argv);
+    bench_parse_arguments(&bench_usage, o, argc, argv);
     bench_complete_options(o);
 }

@@ -6,7 +6,7 @@
 
 #include <stdarg.h>
 
-#include "bench.h"
+#include "common.h"
 
 
 /* any process may write; all but the first are dropped */

@@ -4,7 +4,7 @@
  */
 
 
-#include "bench.h"
+#include "common.h"
 
 
 uint64_t
