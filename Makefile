@@ -157,7 +157,7 @@ VALGRIND_TESTS ?= t/020-room-topics.t t/020-room-connect.t \
                   t/034-center-uplink.t
 
 VALGRIND_SLICE := t/020-room-topics.t t/030-center-push.t
-ASAN_SLICE     := $(wildcard t/02*.t t/03*.t t/043*.t)
+ASAN_SLICE     := $(wildcard t/02*.t t/03*.t t/043*.t t/046*.t)
 
 valgrind:
 	@$(MAKE) --no-print-directory all

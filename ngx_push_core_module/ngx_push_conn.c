@@ -30,7 +30,7 @@ ngx_push_conn_attach(ngx_push_conn_t *pc)
     ngx_push_conn_t  **conns;
 
     if (ngx_push_free_conn == 0) {
-        n = ngx_push_nconns ? 2 * ngx_push_nconns : 512;
+        n = ngx_push_nconns + ngx_max(512, ngx_push_nconns / 4);
 
         conns = realloc(ngx_push_conns, n * sizeof(ngx_push_conn_t *));
 

@@ -40,13 +40,14 @@
 
 
 #define NGX_PUSH_ZONE_MAGIC     0x3148535550584e47ULL   /* "GNXPUSH1" */
-#define NGX_PUSH_ZONE_LAYOUT    2
+#define NGX_PUSH_ZONE_LAYOUT    3
 
 #define NGX_PUSH_PAGE_SIZE      16384
 #define NGX_PUSH_REF_SHIFT      5
 
 #define NGX_PUSH_WORKERS        192   /* 64, and as many of two older cycles */
 #define NGX_PUSH_UNDO           512   /* changes between two commits */
+#define NGX_PUSH_RECYCLED       1023  /* free pages that are taken first */
 #define NGX_PUSH_GRABBED        16    /* pages a rollback gives back */
 #define NGX_PUSH_PINS           64    /* messages a process may be sending */
 #define NGX_PUSH_WHEEL          1024  /* seconds of the expiry wheel */
@@ -190,6 +191,10 @@ typedef struct {
     volatile uint32_t       page_hint;
     volatile uint32_t       gen;       /* first generations of records */
     volatile uint32_t       nworkers;  /* slots ever in use; only grows */
+
+    /* hints: pages that were given back last, and how many these are */
+    volatile uint32_t       nrecycled  __attribute__((aligned(64)));
+    volatile uint32_t       recycled[NGX_PUSH_RECYCLED];
 } __attribute__((aligned(64))) ngx_push_zone_head_t;
 
 

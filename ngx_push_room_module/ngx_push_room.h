@@ -25,6 +25,8 @@
  *   ngx_push_room_write.c      octets out
  *   ngx_push_room_wheel.c      deadlines
  *   ngx_push_room_end.c        the one way a connection ends
+ *   ngx_push_room_detach.c     nginx's session, thrown away and made again
+ *   ngx_push_room_facts.c      what is kept of it
  *   ngx_push_room_variables.c  $push_*
  *
  * Functions that take a connection and answer ngx_int_t say NGX_DONE when it
@@ -47,6 +49,7 @@
 #define NGX_PUSH_ROOM_PROPS_MAX     8192    /* forwarded with a message */
 #define NGX_PUSH_ROOM_TAKE          16      /* messages of one write */
 #define NGX_PUSH_ROOM_TURN          256     /* messages of one turn */
+#define NGX_PUSH_ROOM_FACTS_MAX     256     /* octets that follow the names */
 
 
 typedef enum {
@@ -96,6 +99,10 @@ typedef struct {
     ngx_msec_t            send_timeout;
     size_t                max_packet;
     ngx_uint_t            topic_alias_max;
+
+    ngx_stream_conf_ctx_t  *ctx;   /* of the server */
+    ngx_log_t             log;     /* of its detached connections; of a worker,
+                                      with a handler after the first of them */
 } ngx_push_room_srv_conf_t;
 
 
@@ -130,21 +137,26 @@ struct ngx_push_room_pending_s {
 
 
 /*
- * A connection.  On the heap, not in the connection's pool, whose blocks are
- * twice as large; freed after the access log was written.  Deadlines are in
- * seconds of ngx_push_room_now() but exp, which is of the wall clock.
+ * A connection.  On the heap, because nginx's pool of the connection does not
+ * live as long (ngx_push_room_detach.c); freed after the access log was
+ * written.  Deadlines are in seconds of ngx_push_room_now() but exp, which is
+ * of the wall clock.
  */
 
 struct ngx_push_room_conn_s {
     ngx_push_conn_t            push;   /* first: the core gives it back */
-    ngx_stream_session_t      *stream;
+    ngx_connection_t          *connection;  /* see _connection(room) below */
+    ngx_push_room_srv_conf_t  *conf;
+    ngx_atomic_uint_t          number;      /* of the connection, for logs */
+    off_t                      received;
     ngx_queue_t                wheel;
     ngx_push_room_buf_t       *in;
     ngx_push_room_buf_t       *out;    /* the socket blocks while it is there */
     ngx_push_room_pending_t   *pending;
     ngx_str_t                 *aliases;  /* topic_alias_max of them, or NULL */
     u_char                    *name;   /* user and device, each with a length
-                                          octet before it; NULL: no CONNECT */
+                                          octet before it, then the facts;
+                                          NULL: no CONNECT */
     uint32_t                   deadline;
     uint32_t                   send_deadline;  /* 0: none */
     uint32_t                   exp;            /* of the token; 0: never */
@@ -159,9 +171,9 @@ struct ngx_push_room_conn_s {
     uint8_t                    why;            /* ngx_push_room_why_t */
     uint8_t                    version;        /* 0, 4, 5 */
     uint8_t                    kind;           /* ngx_push_conn_kind_t */
-    uint8_t                    nproducts;
     uint8_t                    products[NGX_PUSH_TOKEN_PRODUCTS];  /* ids */
 
+    unsigned                   nproducts:4;
     unsigned                   problem_info:1; /* may be told reason strings */
     unsigned                   assigned:1;     /* CONNACK: client id, */
     unsigned                   expiry_cut:1;   /*   session expiry, */
@@ -170,7 +182,7 @@ struct ngx_push_room_conn_s {
     unsigned                   take:1;         /* ask for messages to send */
     unsigned                   again:1;        /* the window is being resent */
     unsigned                   doomed:1;       /* ends when claimed */
-    unsigned                   name_heap:1;    /* name is not in the pool */
+    unsigned                   attached:1;     /* has to stay so */
 };
 
 
@@ -180,11 +192,22 @@ struct ngx_push_room_conn_s {
 #define ngx_push_room_after(msec)                                             \
     ((uint32_t) ((ngx_current_msec + (msec) + 999) / 1000))
 
-#define ngx_push_room_srv_conf(room)                                          \
-    ((ngx_push_room_srv_conf_t *)                                             \
-     ngx_stream_get_module_srv_conf((room)->stream, ngx_push_room_module))
+#define ngx_push_room_srv_conf(room)   ((room)->conf)
 
-#define ngx_push_room_connection(room)  ((room)->stream->connection)
+
+/*
+ * The connection; lines in the log of detached ones are about this room from
+ * now on.
+ */
+
+static ngx_inline ngx_connection_t *
+ngx_push_room_connection(ngx_push_room_conn_t *room)
+{
+    room->conf->log.data = room;
+    room->conf->log.connection = room->number;
+
+    return room->connection;
+}
 
 
 /* A topic that a device may have to do with. */
@@ -213,6 +236,24 @@ typedef ngx_int_t (*ngx_push_room_packet_pt)(ngx_push_room_conn_t *room,
 
 extern ngx_module_t            ngx_push_room_module;
 extern ngx_push_conf_t        *ngx_push_room_push;   /* of this worker */
+
+
+/* The room of a connection in an event, see ngx_push_room_connection(). */
+
+static ngx_inline ngx_push_room_conn_t *
+ngx_push_room_of(ngx_connection_t *c)
+{
+    ngx_push_room_conn_t  *room;
+
+    room = c->pool ? ngx_stream_get_module_ctx((ngx_stream_session_t *)
+                                               c->data, ngx_push_room_module)
+                   : c->data;
+
+    (void) ngx_push_room_connection(room);
+
+    return room;
+}
+
 
 ngx_int_t ngx_push_room_add_variables(ngx_conf_t *cf);
 
@@ -363,6 +404,47 @@ void ngx_push_room_finish(ngx_push_room_conn_t *room);
 void ngx_push_room_hangup(ngx_push_room_conn_t *room);
 
 extern ngx_str_t  ngx_push_room_why_names[NGX_PUSH_ROOM_ENDS];
+
+/* detach */
+
+/* In state ONLINE, when nobody holds anything of the connection's pool. */
+
+void ngx_push_room_detach(ngx_push_room_conn_t *room);
+
+/* Writes the access log and closes; frees nothing of the room. */
+
+void ngx_push_room_finalize(ngx_push_room_conn_t *room, ngx_uint_t status);
+
+/* facts */
+
+/* the place of realip's context, or ngx_stream_max_module: no such module */
+
+extern ngx_uint_t  ngx_push_room_realip;
+
+void ngx_push_room_facts_init(ngx_cycle_t *cycle);
+
+/*
+ * What the names are followed by; buf has NGX_PUSH_ROOM_FACTS_MAX octets.  The
+ * number of octets.
+ */
+
+size_t ngx_push_room_facts(ngx_push_room_conn_t *room, u_char *buf);
+
+/* 0: they cannot be put back. */
+
+ngx_uint_t ngx_push_room_facts_known(ngx_push_room_conn_t *room);
+
+/* The client's address without port; text has NGX_SOCKADDR_STRLEN octets. */
+
+size_t ngx_push_room_client(ngx_push_room_conn_t *room, u_char *text);
+
+/*
+ * Puts them into the connection of a session that was made again; realip does
+ * its part as it did before.  NGX_ERROR: no memory.
+ */
+
+ngx_int_t ngx_push_room_unfold(ngx_push_room_conn_t *room,
+    ngx_stream_session_t *s);
 
 
 #endif /* _NGX_PUSH_ROOM_H_INCLUDED_ */

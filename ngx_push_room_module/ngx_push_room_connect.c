@@ -25,8 +25,6 @@ static ngx_int_t ngx_push_room_identify(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect, ngx_push_identity_t *id);
 static ngx_int_t ngx_push_room_set_name(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect, ngx_push_identity_t *id);
-static u_char *ngx_push_room_name_alloc(ngx_push_room_conn_t *room,
-    size_t size);
 static void ngx_push_room_assign(u_char *p);
 static void ngx_push_room_set_terms(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect);
@@ -206,19 +204,22 @@ ngx_push_room_identify(ngx_push_room_conn_t *room,
 }
 
 
-/* User and device are kept for the access log and for uplink messages. */
+/* Kept for the access log, and user and device for uplink messages. */
 
 static ngx_int_t
 ngx_push_room_set_name(ngx_push_room_conn_t *room,
     ngx_push_mqtt_connect_t *connect, ngx_push_identity_t *id)
 {
-    size_t   len;
-    u_char  *p;
+    size_t   len, n;
+    u_char  *p, facts[NGX_PUSH_ROOM_FACTS_MAX];
 
     room->assigned = (connect->client_id.len == 0);
     len = room->assigned ? NGX_PUSH_ROOM_ASSIGNED : connect->client_id.len;
 
-    p = ngx_push_room_name_alloc(room, 2 + id->user.len + len);
+    n = ngx_push_room_facts(room, facts);
+
+    p = ngx_alloc(2 + id->user.len + len + n,
+                  ngx_push_room_connection(room)->log);
 
     if (p == NULL) {
         return ngx_push_room_refuse(room, NGX_PUSH_ROOM_NO_MEMORY,
@@ -239,31 +240,9 @@ ngx_push_room_set_name(ngx_push_room_conn_t *room,
         ngx_memcpy(p, connect->client_id.data, len);
     }
 
+    ngx_memcpy(p + len, facts, n);
+
     return NGX_OK;
-}
-
-
-/*
- * The blocks of nginx's pool of a connection have room left for a name as it
- * usually is; another block would cost ten times as much as the name.
- */
-
-static u_char *
-ngx_push_room_name_alloc(ngx_push_room_conn_t *room, size_t size)
-{
-    ngx_pool_t  *pool, *p;
-
-    pool = ngx_push_room_connection(room)->pool;
-
-    for (p = pool->current; p; p = p->d.next) {
-        if ((size_t) (p->d.end - p->d.last) >= size) {
-            return ngx_pnalloc(pool, size);
-        }
-    }
-
-    room->name_heap = 1;
-
-    return ngx_alloc(size, ngx_push_room_connection(room)->log);
 }
 
 

@@ -321,12 +321,6 @@ ngx_push_room_hangup(ngx_push_room_conn_t *room)
 void
 ngx_push_room_finish(ngx_push_room_conn_t *room)
 {
-    u_char                *name;
-    ngx_stream_session_t  *s;
-
-    s = room->stream;
-    name = room->name_heap ? room->name : NULL;
-
     ngx_push_room_wheel_remove(room);
 
     if (room->in) {
@@ -334,7 +328,7 @@ ngx_push_room_finish(ngx_push_room_conn_t *room)
     }
 
     if (room->out) {
-        s->connection->error = 1;
+        room->connection->error = 1;
         ngx_free(room->out);
     }
 
@@ -344,10 +338,10 @@ ngx_push_room_finish(ngx_push_room_conn_t *room)
 
     /* the access log still asks for variables */
 
-    ngx_stream_finalize_session(s, ngx_push_room_ends[room->why].status);
+    ngx_push_room_finalize(room, ngx_push_room_ends[room->why].status);
 
-    if (name) {
-        ngx_free(name);
+    if (room->name) {
+        ngx_free(room->name);
     }
 
     ngx_free(room);

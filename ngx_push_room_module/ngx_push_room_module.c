@@ -183,7 +183,10 @@ ngx_push_room_handler(ngx_stream_session_t *s)
     rscf = ngx_stream_get_module_srv_conf(s, ngx_push_room_module);
 
     room->push.transport = &ngx_push_room_transport;
-    room->stream = s;
+    room->connection = c;
+    room->conf = rscf;
+    room->number = c->number;
+    room->received = s->received;
     room->kind = NGX_PUSH_CONN_HANDSHAKE;
     room->deadline = ngx_push_room_after(rscf->connect_timeout);
 
@@ -254,6 +257,8 @@ ngx_push_room_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 static char *
 ngx_push_room_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_push_room_srv_conf_t *rscf = conf;
+
     ngx_stream_core_srv_conf_t  *cscf;
 
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
@@ -267,6 +272,7 @@ ngx_push_room_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     cscf->handler = ngx_push_room_handler;
+    rscf->ctx = cf->ctx;
 
     if (ngx_push_room_cycle != cf->cycle) {
         ngx_push_room_cycle = cf->cycle;
@@ -337,6 +343,8 @@ ngx_push_room_init_process(ngx_cycle_t *cycle)
     {
         return NGX_OK;
     }
+
+    ngx_push_room_facts_init(cycle);
 
     return ngx_push_room_wheel_init(cycle);
 }

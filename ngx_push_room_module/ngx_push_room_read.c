@@ -48,12 +48,10 @@ ngx_push_room_read(ngx_event_t *rev)
 {
     ngx_int_t              rc;
     ngx_connection_t      *c;
-    ngx_stream_session_t  *s;
     ngx_push_room_conn_t  *room;
 
     c = rev->data;
-    s = c->data;
-    room = ngx_stream_get_module_ctx(s, ngx_push_room_module);
+    room = ngx_push_room_of(c);
 
     if (c->close) {
 
@@ -84,6 +82,11 @@ ngx_push_room_read(ngx_event_t *rev)
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
         ngx_push_room_end(room, NGX_PUSH_ROOM_IO_ERROR, 0, NULL);
+        return;
+    }
+
+    if (c->pool && room->state == NGX_PUSH_ROOM_ONLINE && !room->attached) {
+        ngx_push_room_detach(room);
     }
 }
 
@@ -314,7 +317,7 @@ ngx_push_room_received(ngx_push_room_conn_t *room, ssize_t n)
         return ngx_push_room_end(room, NGX_PUSH_ROOM_IO_ERROR, 0, NULL);
     }
 
-    room->stream->received += n;
+    room->received += n;
     ngx_push_count_add(bytes_in, n);
 
     return NGX_OK;

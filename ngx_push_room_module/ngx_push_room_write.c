@@ -484,12 +484,10 @@ ngx_push_room_write(ngx_event_t *wev)
 {
     ngx_int_t              rc;
     ngx_connection_t      *c;
-    ngx_stream_session_t  *s;
     ngx_push_room_conn_t  *room;
 
     c = wev->data;
-    s = c->data;
-    room = ngx_stream_get_module_ctx(s, ngx_push_room_module);
+    room = ngx_push_room_of(c);
 
     rc = room->out ? ngx_push_room_write_rest(room) : NGX_OK;
 

@@ -1,4 +1,4 @@
-/* link: ngx_push_conn.c ngx_push_fanout.c ngx_push_handle.c ngx_push_log.c ngx_push_mailbox.c ngx_push_message.c ngx_push_notify.c ngx_push_register_memory.c ngx_push_session.c ngx_push_slot.c ngx_push_stats.c ngx_push_store_memory.c ngx_push_sub.c ngx_push_take.c ngx_push_txn.c ngx_push_will.c ngx_push_window.c ngx_push_worker.c ngx_push_zone.c ngx_push_zone_layout.c ngx_push_hash.c zone_stub.c zone_fixture.c zone_check.c zone_check_session.c zone_sim.c */
+/* link: ngx_push_conn.c ngx_push_fanout.c ngx_push_handle.c ngx_push_log.c ngx_push_mailbox.c ngx_push_message.c ngx_push_notify.c ngx_push_register_memory.c ngx_push_session.c ngx_push_page.c ngx_push_slot.c ngx_push_stats.c ngx_push_store_memory.c ngx_push_sub.c ngx_push_take.c ngx_push_txn.c ngx_push_will.c ngx_push_window.c ngx_push_worker.c ngx_push_zone.c ngx_push_zone_layout.c ngx_push_hash.c zone_stub.c zone_fixture.c zone_check.c zone_check_session.c zone_sim.c */
 
 /*
  * Copyright (C) the ngx_push authors
@@ -63,6 +63,64 @@ test_alloc_free(void **state)
     ngx_push_pages_sweep(sh);
     assert_int_equal(sh->classes[NGX_PUSH_SUB].npages, 1);
     assert_int_equal(ngx_push_zone->head->free_pages, free_pages - 1);
+    ngx_push_end();
+
+    assert_int_equal(in_use(NGX_PUSH_SUB), 0);
+}
+
+
+/* A page that was given back is taken before one that was never used. */
+
+static void
+test_recycle(void **state)
+{
+    uint32_t           i, n;
+    ngx_push_ref_t     ref, last;
+    ngx_push_log_t    *l;
+    ngx_push_sub_t    *r[600];
+    ngx_push_shard_t  *sh;
+
+    sh = ngx_push_begin_shard(0);
+    n = 2 * ngx_push_page_records(NGX_PUSH_SUB);
+    assert_true(n < 600);
+    last = 0;
+
+    for (i = 0; i < n; i++) {
+        r[i] = ngx_push_alloc(sh, NGX_PUSH_SUB);
+        last = ngx_max(last, ngx_push_ref(r[i]));
+        ngx_push_commit();
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_push_free(sh, r[i]);
+        ngx_push_commit();
+    }
+
+    ngx_push_pages_sweep(sh);
+    ngx_push_end();
+
+    assert_int_equal(ngx_push_zone->head->nrecycled, 1);
+
+    /* of another shard and class; the hint of one that is taken does no harm */
+
+    sh = ngx_push_begin_shard(1);
+    l = ngx_push_alloc(sh, NGX_PUSH_LOG);
+    ref = ngx_push_ref(l);
+    assert_true(ref <= last);
+    assert_int_equal(ngx_push_zone->head->nrecycled, 0);
+
+    ngx_push_zone->head->recycled[0] = ngx_push_zone->head->npages;
+    ngx_push_zone->head->recycled[1] = ((u_char *) l - ngx_push_zone->data)
+                                       / NGX_PUSH_PAGE_SIZE;
+    ngx_push_zone->head->nrecycled = NGX_PUSH_RECYCLED + 9;
+    ngx_push_commit();
+
+    r[0] = ngx_push_alloc(sh, NGX_PUSH_SUB);
+    assert_non_null(r[0]);
+    assert_int_equal(ngx_push_owner(ref, NGX_PUSH_LOG), 1);
+
+    ngx_push_free(sh, r[0]);
+    ngx_push_free(sh, l);
     ngx_push_end();
 
     assert_int_equal(in_use(NGX_PUSH_SUB), 0);
@@ -516,6 +574,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         zone_test(test_alloc_free),
+        zone_test(test_recycle),
         zone_test(test_rollback_free_list),
         zone_test(test_rollback_pages),
         zone_test(test_recover),
