@@ -15,12 +15,13 @@ my @COLUMNS = ([ ours => 'ngx_push', '#1f77b4' ],
                [ nchan => 'Nchan', '#8c8c8c' ],
                [ floor => 'floor', '#c7e0f0' ]);
 
-# file, title, unit of the axis, and pairs of row id and label
+# file, title, unit of the axis, and pairs of row id and label, in which | is
+# the end of a line
 my @CHARTS = (
     [ 'throughput', 'Per second of server CPU', 'operations / CPU s',
-      connect => 'connect and bind', 'unicast-256' => 'unicast 256 B',
-      'unicast-1024' => 'unicast 1 kB', broadcast => 'broadcast QoS 0',
-      'broadcast-qos1' => 'broadcast QoS 1' ],
+      connect => 'connect|and bind', 'unicast-256' => 'unicast|256 B',
+      'unicast-1024' => 'unicast|1 kB', broadcast => 'broadcast|QoS 0',
+      'broadcast-qos1' => 'broadcast|QoS 1' ],
     [ 'memory', 'Memory per idle connection', 'bytes',
       'idle-all' => 'MQTT or WebSocket', 'idle-tls' => 'through TLS' ],
     [ 'latency', 'Publish to delivery at 5,000 a second', 'us',
@@ -29,7 +30,7 @@ my @CHARTS = (
       'unicast-user' => 'unicast 256 B',
       'broadcast-user' => 'broadcast QoS 0' ],
     [ 'workers', 'By number of workers', 'deliveries / CPU s',
-      (map { my $m = $_; map { ("workers-$m-$_" => "$m, $_") } 1, 8, 50 }
+      (map { my $m = $_; map { ("workers-$m-$_" => "$m|$_") } 1, 8, 50 }
        qw(unicast broadcast)) ],
     [ 'devices', 'Unicast to random devices', 'deliveries / CPU s',
       (map { ("devices-$_" => "$_ devices") } qw(10k 100k 1M)) ],
@@ -65,7 +66,7 @@ sub draw {
                @COLUMNS;
     my $table = join '', map {
         my ($label, $row) = @$_;
-        join("\t", $label, map { $row->{ $_->[0] } // '?' } @used) . "\n"
+        join("\t", '"' . $label =~ s/\|/\\n/gr . '"', map { $row->{ $_->[0] } // '?' } @used) . "\n"
     } @data;
     my $large = grep { ($_ // 0) >= 10 }
                 map { my $r = $_->[1]; map { $r->{ $_->[0] } } @used } @data;
@@ -89,7 +90,8 @@ set style data histograms
 set style histogram clustered gap 1
 set style fill solid 0.9 border -1
 set grid ytics linecolor rgb '#dddddd'
-set key outside right top
+set key outside center top horizontal
+set bmargin 4
 set border 3
 set tics nomirror
 \$data << EOD
