@@ -55,17 +55,25 @@ sub write_all {
     return 0;
 }
 
+# What rows say of this kind, each once: they may be of several runs.
+sub unlike_ones {
+    my ($name, @rows) = @_;
+    my %seen;
+
+    return join ', ', grep { !$seen{$_}++ } map { $_->{$name} // '?' } @rows;
+}
+
 sub machine {
     my ($summary) = @_;
     my $m = $summary->{machine};
-    my $rounds = $summary->{rounds} == 1 ? 'one round'
-                                         : "$summary->{rounds} rounds";
+    my ($rounds, $commits) = map { unlike_ones($_, @{ $summary->{rows} }) }
+                             qw(rounds commit);
 
     return <<"END";
 | | |
 |---|---|
-| measured | $m->{date}, $rounds, commit $m->{commit}@{[
-    $m->{changed} ? ' with changes' : '' ]} |
+| measured | $m->{date}, rounds: $rounds |
+| commit (+: with changes) | $commits |
 | CPU | $m->{cpu}, $m->{cores} cores, shared by servers and generators |
 | memory | $m->{memory} |
 | descriptors of a process | @{[ figure($m->{files}) ]} |

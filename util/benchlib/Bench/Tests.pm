@@ -28,7 +28,7 @@ our @EXPORT_OK = qw(test_names tests);
 
 # Seconds of warm-up and of measuring, in the tests which publish; how many
 # messages a second in those with a rate; pings a second.
-our %DEFAULT = (connections => 10_000, warmup => 1, duration => 3,
+our %DEFAULT = (connections => 10_000, warmup => 0.5, duration => 3,
                 rate => 5_000, pings => 3_333, large => 0);
 
 # A process may have 20,000 descriptors on the machines we know.
@@ -93,7 +93,8 @@ sub floor {
     } });
 }
 
-sub timed { return ('--duration', $_[0]{duration}) }
+# of a floor that goes on for a time
+sub timed { return publishing($_[0]) }
 
 sub count {
     my ($n) = @_;
