@@ -35,15 +35,34 @@ ngx_push_log_hash(ngx_push_kind_t kind, ngx_uint_t product, ngx_str_t *name)
 }
 
 
+void
+ngx_push_prefetch_user(ngx_str_t *user)
+{
+    uint64_t           hash;
+    ngx_push_zone_t   *zone;
+    ngx_push_shard_t  *sh;
+
+    zone = ngx_push_zone;
+    hash = ngx_push_user_hash(user);
+    sh = &zone->shards[(hash >> 40) & (zone->head->nusers - 1)];
+
+    __builtin_prefetch((ngx_push_ref_t *) (zone->base + sh->sessions)
+                       + (hash & sh->mask));
+}
+
+
 ngx_push_shard_t *
 ngx_push_begin_log(ngx_push_target_t *t)
 {
     if (t->kind == NGX_PUSH_INBOX) {
-        return ngx_push_begin_user(ngx_push_user_hash(&t->name));
+        t->hash = ngx_push_user_hash(&t->name);
+
+        return ngx_push_begin_user(t->hash);
     }
 
-    return ngx_push_begin_channel(ngx_push_log_hash(t->kind, t->product->id,
-                                                    &t->name));
+    t->hash = ngx_push_log_hash(t->kind, t->product->id, &t->name);
+
+    return ngx_push_begin_channel(t->hash);
 }
 
 

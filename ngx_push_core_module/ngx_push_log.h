@@ -87,26 +87,28 @@ typedef struct {
 } ngx_push_member_t;
 
 
+/* What a message to an inbox looks at stands in the first 64 bytes. */
+
 typedef struct {
     ngx_push_slot_t      slot;
-    ngx_push_ref_t       hnext;
-    uint8_t              kind;         /* ngx_push_kind_t */
-    uint8_t              name_len;
-    uint16_t             product;
-    uint64_t             hash;
     uint64_t             incarnation;
     uint64_t             last;         /* sequence number given last */
     uint64_t             acked;        /* inbox: all known devices have it */
-    uint64_t             ended;        /* last that ended otherwise */
-    uint32_t             count;        /* messages held */
-    uint32_t             subs;         /* channels: subscriptions, any state */
     ngx_push_ref_t       head;
     ngx_push_ref_t       tail;
-    ngx_push_ref_t       members;      /* channels: one per worker */
-    ngx_push_ref_t       longname;     /* when it does not fit inline */
+    uint32_t             count;        /* messages held */
+    uint32_t             empty;        /* zone second it became empty; 0: not */
     ngx_push_ref_t       inext;        /* list of empty logs */
     ngx_push_ref_t       iprev;
-    uint32_t             empty;        /* zone second it became empty; 0: not */
+    uint8_t              kind;         /* ngx_push_kind_t */
+    uint8_t              name_len;
+    uint16_t             product;
+    ngx_push_ref_t       hnext;
+    uint64_t             hash;
+    uint64_t             ended;        /* last that ended otherwise */
+    uint32_t             subs;         /* channels: subscriptions, any state */
+    ngx_push_ref_t       members;      /* channels: one per worker */
+    ngx_push_ref_t       longname;     /* when it does not fit inline */
     uint32_t             spare;
     u_char               name[NGX_PUSH_LOG_INLINE];
 } ngx_push_log_t;
@@ -117,8 +119,11 @@ typedef struct {
 typedef struct {
     ngx_push_kind_t      kind;
     ngx_push_product_t  *product;
-    ngx_str_t            name;         /* user, group, uplink type; empty for */
-} ngx_push_target_t;                   /*   broadcast; uplink has one log */
+    ngx_str_t            name;         /* user, group, uplink type; empty for
+                                          broadcast; uplink has one log */
+    uint64_t             hash;         /* set by ngx_push_begin_log(): of the
+                                          user, or of the log */
+} ngx_push_target_t;
 
 
 /* Shard key of an inbox and its user's sessions. */
@@ -126,6 +131,13 @@ typedef struct {
 uint64_t ngx_push_user_hash(ngx_str_t *user);
 uint64_t ngx_push_log_hash(ngx_push_kind_t kind, ngx_uint_t product,
     ngx_str_t *name);
+
+/*
+ * Has the processor fetch where the look-up of a user begins, for who knows
+ * early that a message will go to it.
+ */
+
+void ngx_push_prefetch_user(ngx_str_t *user);
 
 /* Takes the lock of the shard in which the target's log is. */
 

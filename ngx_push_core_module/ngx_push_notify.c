@@ -47,6 +47,17 @@ ngx_push_notify_sub(ngx_push_session_t *s, ngx_uint_t product)
 }
 
 
+void
+ngx_push_notify_prefetch(ngx_push_shard_t *sh, ngx_push_target_t *t)
+{
+    ngx_push_ref_t  *table;
+
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
+
+    __builtin_prefetch(ngx_push_ptr(table[t->hash & sh->mask]));
+}
+
+
 ngx_push_log_t *
 ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
     ngx_push_notices_t *ns)
@@ -59,7 +70,7 @@ ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
     ngx_push_session_t  *s;
 
     inbox = NULL;
-    user_hash = ngx_push_user_hash(&t->name);
+    user_hash = t->hash;
     ns->user_hash = user_hash;
     table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
 

@@ -55,6 +55,10 @@ void ngx_push_notify_init(ngx_push_notices_t *ns);
 
 /* Under the lock of the log. */
 
+/* Fetches the user's first session, for ngx_push_notify_user() soon after. */
+
+void ngx_push_notify_prefetch(ngx_push_shard_t *sh, ngx_push_target_t *t);
+
 /*
  * The user's devices that are online.  The user's inbox, if one of them knows
  * where it is; else NULL: look it up.

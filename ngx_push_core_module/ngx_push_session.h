@@ -40,6 +40,8 @@ typedef enum {
 } ngx_push_presence_t;
 
 
+/* What a delivery looks at stands in the first 64 bytes. */
+
 typedef struct {
     ngx_push_slot_t      slot;
     uint64_t             user_hash;
@@ -47,16 +49,6 @@ typedef struct {
     ngx_push_ref_t       subs;
     ngx_push_ref_t       first;        /* window, oldest first */
     ngx_push_ref_t       last;
-    ngx_push_ref_t       lnext;        /* linger or offline list */
-    ngx_push_ref_t       lprev;
-    ngx_push_ref_t       wnext;        /* list of pending wills */
-    ngx_push_ref_t       wprev;
-    ngx_push_ref_t       will;         /* a message record, WILL */
-    ngx_push_ref_t       longname;
-    uint32_t             will_delay;   /* seconds; */
-    uint32_t             will_at;      /* zone second it is due; 0: not yet */
-    uint32_t             since;        /* zone second of the last change */
-    uint32_t             expiry;       /* MQTT session expiry, seconds */
     uint32_t             worker_gen;   /* owner */
     uint32_t             conn;
     uint32_t             claim;        /* counts owners: which one a kick is
@@ -68,6 +60,16 @@ typedef struct {
     uint16_t             window;
     uint8_t              presence;     /* ngx_push_presence_t */
     uint8_t              proto;        /* 4, 5 */
+    ngx_push_ref_t       lnext;        /* linger or offline list */
+    ngx_push_ref_t       lprev;
+    ngx_push_ref_t       wnext;        /* list of pending wills */
+    ngx_push_ref_t       wprev;
+    ngx_push_ref_t       will;         /* a message record, WILL */
+    ngx_push_ref_t       longname;
+    uint32_t             will_delay;   /* seconds; */
+    uint32_t             will_at;      /* zone second it is due; 0: not yet */
+    uint32_t             since;        /* zone second of the last change */
+    uint32_t             expiry;       /* MQTT session expiry, seconds */
     uint8_t              mqtt;         /* 1: there is an MQTT session */
     uint8_t              user_len;
     uint8_t              device_len;

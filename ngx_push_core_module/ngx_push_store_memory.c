@@ -61,11 +61,15 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
 
     sh = ngx_push_begin_log(&op->target);
 
-    log = op->target.kind == NGX_PUSH_INBOX
-          ? ngx_push_notify_user(sh, &op->target, &ns) : NULL;
+    if (op->target.kind == NGX_PUSH_INBOX) {
+        ngx_push_notify_prefetch(sh, &op->target);
+    }
 
     m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
                                op->size);
+
+    log = op->target.kind == NGX_PUSH_INBOX
+          ? ngx_push_notify_user(sh, &op->target, &ns) : NULL;
 
     if (m && log == NULL) {
         log = ngx_push_log_get(sh, &op->target);

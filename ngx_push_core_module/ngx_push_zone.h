@@ -40,7 +40,7 @@
 
 
 #define NGX_PUSH_ZONE_MAGIC     0x3148535550584e47ULL   /* "GNXPUSH1" */
-#define NGX_PUSH_ZONE_LAYOUT    3
+#define NGX_PUSH_ZONE_LAYOUT    4
 
 #define NGX_PUSH_PAGE_SIZE      16384
 #define NGX_PUSH_REF_SHIFT      5
