@@ -22,6 +22,8 @@ ngx_push_center_send(ngx_http_request_t *r, ngx_uint_t status, ngx_buf_t *b)
         r->headers_out.content_type_lowcase = NULL;
     }
 
+    ngx_push_center_gather(r);
+
     rc = ngx_http_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
