@@ -402,6 +402,7 @@ ngx_push_center_hold(ngx_push_center_stage_t *st, ngx_chain_t *in, off_t limit)
 
     if (!st->request->keepalive
         || !c->write->ready
+        || b->pos != b->start
         || (c->buffered & NGX_LOWLEVEL_BUFFERED))
     {
         return 0;
@@ -420,7 +421,8 @@ ngx_push_center_hold(ngx_push_center_stage_t *st, ngx_chain_t *in, off_t limit)
 
     if (size == 0
         || (limit && (off_t) size > limit)
-        || ngx_push_center_held(st) + size > NGX_PUSH_CENTER_HELD_MAX)
+        || (b->start ? size > (size_t) (b->end - b->last)
+                     : size > NGX_PUSH_CENTER_HELD_MAX))
     {
         return 0;
     }
