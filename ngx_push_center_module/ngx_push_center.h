@@ -11,7 +11,8 @@
 /*
  * The HTTP push API.  One request passes through these files in this order:
  * module (handler), route (whose resource), auth (may he), then one of
- * publish, query and uplink; answer and problem write what comes out.
+ * publish, query and uplink; answer and problem write what comes out, gather
+ * holds it back while more requests are there.
  */
 
 
@@ -161,6 +162,15 @@ void ngx_push_center_finish(ngx_push_center_ctx_t *ctx, ngx_int_t rc);
 
 ngx_int_t ngx_push_center_send(ngx_http_request_t *r, ngx_uint_t status,
     ngx_buf_t *b);
+
+/*
+ * Before the header of an answer is sent: if more requests have come on the
+ * connection, the answer may be held back, to be written with theirs, until
+ * the next turn of the event loop.  The second is a handler of the log phase.
+ */
+
+void ngx_push_center_gather(ngx_http_request_t *r);
+ngx_int_t ngx_push_center_gather_log(ngx_http_request_t *r);
 
 /* "name" is static; "value" lives as long as the request. */
 

@@ -9,6 +9,7 @@
 
 static ngx_int_t ngx_push_center_handler(ngx_http_request_t *r);
 static void ngx_push_center_cleanup(void *data);
+static ngx_int_t ngx_push_center_init(ngx_conf_t *cf);
 static void *ngx_push_center_create_main_conf(ngx_conf_t *cf);
 static char *ngx_push_center_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -31,7 +32,7 @@ static ngx_command_t  ngx_push_center_commands[] = {
 
 static ngx_http_module_t  ngx_push_center_module_ctx = {
     NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_push_center_init,                  /* postconfiguration */
 
     ngx_push_center_create_main_conf,      /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -220,6 +221,25 @@ ngx_push_center_finish(ngx_push_center_ctx_t *ctx, ngx_int_t rc)
 
     ngx_http_finalize_request(ctx->request, rc);
     ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_push_center_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_push_center_gather_log;
+
+    return NGX_OK;
 }
 
 

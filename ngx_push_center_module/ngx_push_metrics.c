@@ -117,6 +117,10 @@ static ngx_push_metrics_counter_t  ngx_push_metrics_counters[] = {
       "Bytes sent to devices.",
       offsetof(ngx_push_stats_t, bytes_out) },
 
+    { "ngx_push_http_answers_gathered_total",
+      "Answers to pipelined requests held back to be written with the next.",
+      offsetof(ngx_push_stats_t, gathered) },
+
     { "ngx_push_mailbox_sent_total",
       "Notes written to the mailbox of a worker.",
       offsetof(ngx_push_stats_t, mail_sent) },

@@ -89,6 +89,7 @@ typedef struct {
     uint64_t             swept;            /* sessions of dead workers */
     uint64_t             bytes_in;
     uint64_t             bytes_out;
+    uint64_t             gathered;         /* HTTP answers held for the next */
 } ngx_push_stats_t;
 
 
