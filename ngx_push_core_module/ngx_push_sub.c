@@ -12,6 +12,9 @@
 
 static ngx_push_sub_t *ngx_push_sub_find(ngx_push_session_t *s,
     ngx_push_target_t *t, uint64_t hash, ngx_uint_t *count);
+static ngx_int_t ngx_push_sub_add(ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_target_t *t, ngx_uint_t how,
+    ngx_uint_t qos, uint32_t id);
 static ngx_push_sub_t *ngx_push_sub_new(ngx_push_shard_t *sh,
     ngx_push_session_t *s, ngx_push_target_t *t);
 static ngx_int_t ngx_push_sub_open(ngx_push_shard_t *sh,
@@ -66,14 +69,11 @@ ngx_push_sub_find(ngx_push_session_t *s, ngx_push_target_t *t, uint64_t hash,
 
 
 ngx_int_t
-ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
+ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t, ngx_uint_t n,
     ngx_uint_t how, ngx_uint_t qos, uint32_t id)
 {
-    uint8_t              flags;
-    uint64_t             hash;
     ngx_int_t            rc;
-    ngx_uint_t           count;
-    ngx_push_sub_t      *sub;
+    ngx_uint_t           i;
     ngx_push_shard_t    *sh;
     ngx_push_session_t  *s;
 
@@ -83,20 +83,49 @@ ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
         return NGX_DECLINED;
     }
 
-    hash = ngx_push_log_hash(t->kind, t->product->id, &t->name);
+    rc = NGX_OK;
+
+    for (i = 0; i < n && rc == NGX_OK; i++) {
+        rc = ngx_push_sub_add(sh, s, &t[i], how, qos, id);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_push_rollback();
+    }
+
+    ngx_push_end();
+
+    return rc;
+}
+
+
+/* May leave the lock of a channel held, and when it fails half a change. */
+
+static ngx_int_t
+ngx_push_sub_add(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_target_t *t, ngx_uint_t how, ngx_uint_t qos, uint32_t id)
+{
+    uint8_t          flags;
+    uint64_t         hash;
+    ngx_uint_t       count;
+    ngx_push_sub_t  *sub;
+
+    /* an inbox is found by its user */
+
+    hash = (t->kind == NGX_PUSH_INBOX)
+           ? 0 : ngx_push_log_hash(t->kind, t->product->id, &t->name);
+
     sub = ngx_push_sub_find(s, t, hash, &count);
 
     if (sub == NULL) {
 
         if (count >= NGX_PUSH_SUBS_MAX) {
-            ngx_push_end();
             return NGX_PUSH_FULL;
         }
 
         sub = ngx_push_sub_new(sh, s, t);
 
         if (sub == NULL) {
-            ngx_push_end();
             return NGX_PUSH_FULL;
         }
     }
@@ -117,19 +146,11 @@ ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
 
     ngx_push_set(sub->flags, flags);
 
-    rc = NGX_OK;
-
-    if (!(flags & NGX_PUSH_SUB_MEMBER)) {
-        rc = ngx_push_sub_open(sh, s, sub, t, hash);
-
-        if (rc != NGX_OK) {
-            ngx_push_rollback();
-        }
+    if (flags & NGX_PUSH_SUB_MEMBER) {
+        return NGX_OK;
     }
 
-    ngx_push_end();
-
-    return rc;
+    return ngx_push_sub_open(sh, s, sub, t, hash);
 }
 
 
