@@ -10,6 +10,12 @@
 #include "ngx_push_sub.h"
 
 
+#define NGX_PUSH_MEMBER_HINTS  1024
+
+#define ngx_push_member_hint(log)                                             \
+    (&ngx_push_member_hints[(ngx_push_ref(log) * 2654435761U) >> 22])
+
+
 static ngx_push_sub_t *ngx_push_sub_find(ngx_push_session_t *s,
     ngx_push_target_t *t, uint64_t hash, ngx_uint_t *count);
 static ngx_int_t ngx_push_sub_add(ngx_push_shard_t *sh,
@@ -27,6 +33,15 @@ static void ngx_push_member_leave(ngx_push_shard_t *ch,
 static void ngx_push_sub_leave(ngx_push_session_t *s, ngx_push_sub_t *sub);
 static void ngx_push_sub_free(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_sub_t *sub);
+
+
+/*
+ * Where this worker's member record of a log was last: every connect and
+ * disconnect needs the one of a broadcast, and would walk past those of all
+ * other workers, which these keep changing, under a lock that all want.
+ */
+
+static ngx_push_ref_t  ngx_push_member_hints[NGX_PUSH_MEMBER_HINTS];
 
 
 static ngx_push_sub_t *
@@ -246,13 +261,34 @@ ngx_push_member_t *
 ngx_push_member_find(ngx_push_log_t *log, uint32_t worker,
     uint32_t worker_gen)
 {
-    ngx_push_ref_t      ref;
+    ngx_push_ref_t      ref, *hint;
     ngx_push_member_t  *member;
+
+    hint = ngx_push_member_hint(log);
+
+    /* of the log's shard, and so under the lock that is held */
+
+    if (ngx_push_owner(*hint, NGX_PUSH_MEMBER)
+        == ngx_push_owner(ngx_push_ref(log), NGX_PUSH_LOG))
+    {
+        member = ngx_push_record(*hint, NGX_PUSH_MEMBER);
+
+        if (member && member->log == ngx_push_ref(log)
+            && member->worker == worker && member->worker_gen == worker_gen)
+        {
+            return member;
+        }
+    }
 
     for (ref = log->members; ref; ref = member->next) {
         member = ngx_push_ptr(ref);
 
         if (member->worker == worker && member->worker_gen == worker_gen) {
+
+            if (worker == ngx_push_self->index) {
+                *hint = ref;
+            }
+
             return member;
         }
     }
@@ -282,6 +318,7 @@ ngx_push_member_join(ngx_push_shard_t *ch, ngx_push_session_t *s,
         member->count = 0;
         member->head = 0;
         member->next = log->members;
+        member->log = ngx_push_ref(log);
 
         ngx_push_set(log->members, ngx_push_ref(member));
     }

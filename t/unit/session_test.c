@@ -411,6 +411,49 @@ test_bind_whole(void **state)
 }
 
 
+/* What was the member record of one group is now another's. */
+
+static void
+test_member_reused(void **state)
+{
+    ngx_uint_t   i;
+    sim_conn_t  *c, *d;
+
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+    d = sim_claim(0, 2, 0, 0, 100, 0);
+
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(sim_subscribe(c, NGX_PUSH_GROUP, 0, 1,
+                                       NGX_PUSH_SUB_OWN), NGX_OK);
+        assert_int_equal(sim_unsubscribe(c, NGX_PUSH_GROUP, 0, 1,
+                                         NGX_PUSH_SUB_OWN), NGX_OK);
+    }
+
+    assert_int_equal(in_use(NGX_PUSH_MEMBER), 0);
+
+    for (i = 2; i < 40; i++) {
+        assert_int_equal(sim_subscribe(d, NGX_PUSH_GROUP, 0, i,
+                                       NGX_PUSH_SUB_OWN), NGX_OK);
+    }
+
+    assert_int_equal(sim_subscribe(c, NGX_PUSH_GROUP, 0, 1,
+                                   NGX_PUSH_SUB_OWN), NGX_OK);
+    assert_int_equal(in_use(NGX_PUSH_MEMBER), 39);
+
+    push(NGX_PUSH_GROUP, 0, 1);
+    assert_int_equal(c->ndelivered, 1);
+    assert_int_equal(d->ndelivered, 0);
+
+    for (i = 2; i < 40; i++) {
+        push(NGX_PUSH_GROUP, 0, i);
+        ack_all(d);
+    }
+
+    assert_int_equal(c->ndelivered, 1);
+    assert_int_equal(d->ndelivered, 38);
+}
+
+
 static void
 test_once(void **state)
 {
@@ -484,6 +527,7 @@ main(void)
         zone_test(test_long_expiry),
         zone_test(test_group),
         zone_test(test_bind_whole),
+        zone_test(test_member_reused),
         zone_test(test_once),
         zone_test(test_will),
     };
