@@ -82,8 +82,9 @@ typedef struct {
     uint16_t             spare;
     uint32_t             worker_gen;
     uint32_t             count;
-    ngx_push_ref_t       head;         /* subscriptions, by mnext; walked by */
-    uint32_t             spare2;       /*   that worker alone */
+    ngx_push_ref_t       head;         /* subscriptions, by mnext; walked by
+                                          that worker alone */
+    ngx_push_ref_t       log;          /* whose it is */
 } ngx_push_member_t;
 
 

@@ -20,8 +20,10 @@ static ngx_push_session_t *ngx_push_session_new(ngx_push_shard_t *sh,
     uint64_t user_hash, ngx_push_claim_t *claim);
 static ngx_push_session_t *ngx_push_session_make(ngx_push_shard_t *sh,
     uint64_t user_hash, ngx_push_claim_t *claim);
-static void ngx_push_session_vacate(uint64_t user_hash,
+static ngx_uint_t ngx_push_session_will_due(ngx_push_session_t *s,
     ngx_push_claim_t *claim);
+static void ngx_push_session_vacate(ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_claim_t *claim);
 static void ngx_push_session_own(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_claim_t *claim);
 static void ngx_push_session_end_mqtt(ngx_push_shard_t *sh,
@@ -201,11 +203,19 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
 
     user_hash = ngx_push_user_hash(&claim->user);
 
-    ngx_push_session_vacate(user_hash, claim);
-
     sh = ngx_push_begin_user(user_hash);
 
     s = ngx_push_session_find(sh, user_hash, claim);
+
+    if (s && (s->presence == NGX_PUSH_ONLINE
+              || ngx_push_session_will_due(s, claim)))
+    {
+        ngx_push_session_vacate(sh, s, claim);
+
+        sh = ngx_push_begin_user(user_hash);
+
+        s = ngx_push_session_find(sh, user_hash, claim);
+    }
 
     if (s == NULL) {
         s = ngx_push_session_make(sh, user_hash, claim);
@@ -221,6 +231,16 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
 
         ngx_push_end();
         return ngx_push_session_claim(claim);
+
+    } else if (s->mqtt
+               && (claim->clean
+                   || (s->expiry != 0xffffffff
+                       && (uint64_t) s->since + s->expiry < ngx_push_now())))
+    {
+        /* over, or not wanted any more */
+
+        ngx_push_session_end_mqtt(sh, s);
+        ngx_push_commit();
     }
 
     claim->present = s->mqtt;
@@ -259,34 +279,31 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
 }
 
 
+/* A will that the claim of its session brings about. */
+
+static ngx_uint_t
+ngx_push_session_will_due(ngx_push_session_t *s, ngx_push_claim_t *claim)
+{
+    return s->will && (claim->clean || s->will_delay == 0);
+}
+
+
 /*
- * Sends away who has the session, ends its MQTT session if that is over or
- * not wanted any more, publishes its will if that is due.
+ * Sends away who has the session and publishes its will if that is due: what
+ * is done without the lock, so the transaction ends here.
  */
 
 static void
-ngx_push_session_vacate(uint64_t user_hash, ngx_push_claim_t *claim)
+ngx_push_session_vacate(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_claim_t *claim)
 {
-    uint32_t             slot, gen, now;
-    ngx_uint_t           due;
-    ngx_push_mail_t      mail;
-    ngx_push_shard_t    *sh;
-    ngx_push_handle_t    handle;
-    ngx_push_session_t  *s;
+    uint32_t           slot, gen;
+    ngx_uint_t         due;
+    ngx_push_mail_t    mail;
+    ngx_push_handle_t  handle;
 
     slot = NGX_PUSH_WORKERS;
     gen = 0;
-    due = 0;
-    now = ngx_push_now();
-
-    sh = ngx_push_begin_user(user_hash);
-
-    s = ngx_push_session_find(sh, user_hash, claim);
-
-    if (s == NULL) {
-        ngx_push_end();
-        return;
-    }
 
     handle.index = ngx_push_ref(s);
     handle.gen = s->slot.gen;
@@ -309,17 +326,7 @@ ngx_push_session_vacate(uint64_t user_hash, ngx_push_claim_t *claim)
         ngx_push_fault_point("vacate");
     }
 
-    if (s->will && (claim->clean || s->will_delay == 0)) {
-        due = 1;
-    }
-
-    if (s->mqtt
-        && (claim->clean
-            || (s->expiry != 0xffffffff
-                && (uint64_t) s->since + s->expiry < now)))
-    {
-        ngx_push_session_end_mqtt(sh, s);
-    }
+    due = ngx_push_session_will_due(s, claim);
 
     ngx_push_end();
 

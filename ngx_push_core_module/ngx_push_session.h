@@ -176,15 +176,16 @@ void ngx_push_session_release(ngx_push_conn_t *conn, ngx_uint_t broken,
     uint32_t expiry, ngx_uint_t will);
 
 /*
- * Subscribes: "how" is NGX_PUSH_SUB_BIND or _OWN, maybe | _NO_LOCAL; a bind
- * is two calls, INBOX and BROADCAST.  A known device goes on at its cursor, an
- * unknown one starts at the oldest message of an inbox, at the tail of a
- * channel.  Again with the same: qos, id and flags are replaced.
+ * Subscribes to n targets in one transaction, to all or to none: "how" is
+ * NGX_PUSH_SUB_BIND or _OWN, maybe | _NO_LOCAL; a bind has two, INBOX and
+ * BROADCAST.  A channel can only be the last of them.  A known device goes on
+ * at its cursor, an unknown one starts at the oldest message of an inbox, at
+ * the tail of a channel.  Again with the same: qos, id and flags are replaced.
  * NGX_OK, NGX_PUSH_FULL, NGX_DECLINED.  Call notify yourself afterwards.
  */
 
 ngx_int_t ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
-    ngx_uint_t how, ngx_uint_t qos, uint32_t id);
+    ngx_uint_t n, ngx_uint_t how, ngx_uint_t qos, uint32_t id);
 
 /*
  * NGX_OK, NGX_PUSH_NOT_FOUND (there was none), NGX_DECLINED.  Leaving a group

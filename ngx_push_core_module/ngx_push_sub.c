@@ -10,8 +10,17 @@
 #include "ngx_push_sub.h"
 
 
+#define NGX_PUSH_MEMBER_HINTS  1024
+
+#define ngx_push_member_hint(log)                                             \
+    (&ngx_push_member_hints[(ngx_push_ref(log) * 2654435761U) >> 22])
+
+
 static ngx_push_sub_t *ngx_push_sub_find(ngx_push_session_t *s,
     ngx_push_target_t *t, uint64_t hash, ngx_uint_t *count);
+static ngx_int_t ngx_push_sub_add(ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_target_t *t, ngx_uint_t how,
+    ngx_uint_t qos, uint32_t id);
 static ngx_push_sub_t *ngx_push_sub_new(ngx_push_shard_t *sh,
     ngx_push_session_t *s, ngx_push_target_t *t);
 static ngx_int_t ngx_push_sub_open(ngx_push_shard_t *sh,
@@ -24,6 +33,15 @@ static void ngx_push_member_leave(ngx_push_shard_t *ch,
 static void ngx_push_sub_leave(ngx_push_session_t *s, ngx_push_sub_t *sub);
 static void ngx_push_sub_free(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_sub_t *sub);
+
+
+/*
+ * Where this worker's member record of a log was last: every connect and
+ * disconnect needs the one of a broadcast, and would walk past those of all
+ * other workers, which these keep changing, under a lock that all want.
+ */
+
+static ngx_push_ref_t  ngx_push_member_hints[NGX_PUSH_MEMBER_HINTS];
 
 
 static ngx_push_sub_t *
@@ -66,14 +84,11 @@ ngx_push_sub_find(ngx_push_session_t *s, ngx_push_target_t *t, uint64_t hash,
 
 
 ngx_int_t
-ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
+ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t, ngx_uint_t n,
     ngx_uint_t how, ngx_uint_t qos, uint32_t id)
 {
-    uint8_t              flags;
-    uint64_t             hash;
     ngx_int_t            rc;
-    ngx_uint_t           count;
-    ngx_push_sub_t      *sub;
+    ngx_uint_t           i;
     ngx_push_shard_t    *sh;
     ngx_push_session_t  *s;
 
@@ -83,20 +98,49 @@ ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
         return NGX_DECLINED;
     }
 
-    hash = ngx_push_log_hash(t->kind, t->product->id, &t->name);
+    rc = NGX_OK;
+
+    for (i = 0; i < n && rc == NGX_OK; i++) {
+        rc = ngx_push_sub_add(sh, s, &t[i], how, qos, id);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_push_rollback();
+    }
+
+    ngx_push_end();
+
+    return rc;
+}
+
+
+/* May leave the lock of a channel held, and when it fails half a change. */
+
+static ngx_int_t
+ngx_push_sub_add(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_target_t *t, ngx_uint_t how, ngx_uint_t qos, uint32_t id)
+{
+    uint8_t          flags;
+    uint64_t         hash;
+    ngx_uint_t       count;
+    ngx_push_sub_t  *sub;
+
+    /* an inbox is found by its user */
+
+    hash = (t->kind == NGX_PUSH_INBOX)
+           ? 0 : ngx_push_log_hash(t->kind, t->product->id, &t->name);
+
     sub = ngx_push_sub_find(s, t, hash, &count);
 
     if (sub == NULL) {
 
         if (count >= NGX_PUSH_SUBS_MAX) {
-            ngx_push_end();
             return NGX_PUSH_FULL;
         }
 
         sub = ngx_push_sub_new(sh, s, t);
 
         if (sub == NULL) {
-            ngx_push_end();
             return NGX_PUSH_FULL;
         }
     }
@@ -117,19 +161,11 @@ ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
 
     ngx_push_set(sub->flags, flags);
 
-    rc = NGX_OK;
-
-    if (!(flags & NGX_PUSH_SUB_MEMBER)) {
-        rc = ngx_push_sub_open(sh, s, sub, t, hash);
-
-        if (rc != NGX_OK) {
-            ngx_push_rollback();
-        }
+    if (flags & NGX_PUSH_SUB_MEMBER) {
+        return NGX_OK;
     }
 
-    ngx_push_end();
-
-    return rc;
+    return ngx_push_sub_open(sh, s, sub, t, hash);
 }
 
 
@@ -225,13 +261,34 @@ ngx_push_member_t *
 ngx_push_member_find(ngx_push_log_t *log, uint32_t worker,
     uint32_t worker_gen)
 {
-    ngx_push_ref_t      ref;
+    ngx_push_ref_t      ref, *hint;
     ngx_push_member_t  *member;
+
+    hint = ngx_push_member_hint(log);
+
+    /* of the log's shard, and so under the lock that is held */
+
+    if (ngx_push_owner(*hint, NGX_PUSH_MEMBER)
+        == ngx_push_owner(ngx_push_ref(log), NGX_PUSH_LOG))
+    {
+        member = ngx_push_record(*hint, NGX_PUSH_MEMBER);
+
+        if (member && member->log == ngx_push_ref(log)
+            && member->worker == worker && member->worker_gen == worker_gen)
+        {
+            return member;
+        }
+    }
 
     for (ref = log->members; ref; ref = member->next) {
         member = ngx_push_ptr(ref);
 
         if (member->worker == worker && member->worker_gen == worker_gen) {
+
+            if (worker == ngx_push_self->index) {
+                *hint = ref;
+            }
+
             return member;
         }
     }
@@ -261,6 +318,7 @@ ngx_push_member_join(ngx_push_shard_t *ch, ngx_push_session_t *s,
         member->count = 0;
         member->head = 0;
         member->next = log->members;
+        member->log = ngx_push_ref(log);
 
         ngx_push_set(log->members, ngx_push_ref(member));
     }

@@ -13,6 +13,7 @@
  *
  * Reading order:
  *   ngx_push_room_module.c     directives, variables, a new connection
+ *   ngx_push_room_listen.c     options of the listening sockets
  *   ngx_push_room_read.c       octets in: buffers, frames, when to stop
  *   ngx_push_room_packet.c     [state][packet type], and the small packets
  *   ngx_push_room_connect.c    CONNECT: who it is
@@ -256,6 +257,19 @@ ngx_push_room_of(ngx_connection_t *c)
 
 
 ngx_int_t ngx_push_room_add_variables(ngx_conf_t *cf);
+
+/* Serves a connection; the handler of a server with push_room. */
+
+void ngx_push_room_handler(ngx_stream_session_t *s);
+
+/* Is there a push_room in the configuration that was read last? */
+
+ngx_uint_t ngx_push_room_configured(ngx_cycle_t *cycle);
+
+/* listen: at the end of stream{}; when its sockets are open */
+
+ngx_int_t ngx_push_room_listen_init(ngx_conf_t *cf);
+ngx_int_t ngx_push_room_listen_set(ngx_cycle_t *cycle);
 
 /* read */
 

@@ -7,8 +7,6 @@
 #include "ngx_push_room.h"
 
 
-static void ngx_push_room_handler(ngx_stream_session_t *s);
-
 static void *ngx_push_room_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_push_room_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -17,6 +15,7 @@ static char *ngx_push_room_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_push_room_keepalive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_push_room_check_conf(ngx_cycle_t *cycle, void *conf);
+static ngx_int_t ngx_push_room_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_push_room_init_process(ngx_cycle_t *cycle);
 
 
@@ -94,7 +93,7 @@ static ngx_command_t  ngx_push_room_commands[] = {
 
 static ngx_stream_module_t  ngx_push_room_module_ctx = {
     ngx_push_room_add_variables,           /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_push_room_listen_init,             /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -110,7 +109,7 @@ ngx_module_t  ngx_push_room_module = {
     ngx_push_room_commands,                /* module directives */
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_push_room_init_module,             /* init module */
     ngx_push_room_init_process,            /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -162,7 +161,7 @@ static ngx_uint_t    ngx_push_room_line;
  * allow and deny, the TLS handshake).
  */
 
-static void
+void
 ngx_push_room_handler(ngx_stream_session_t *s)
 {
     ngx_connection_t          *c;
@@ -320,7 +319,7 @@ ngx_push_room_keepalive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_push_room_check_conf(ngx_cycle_t *cycle, void *conf)
 {
-    if (ngx_push_room_cycle != cycle || ngx_push_get_conf(cycle)) {
+    if (!ngx_push_room_configured(cycle) || ngx_push_get_conf(cycle)) {
         return NGX_CONF_OK;
     }
 
@@ -329,6 +328,20 @@ ngx_push_room_check_conf(ngx_cycle_t *cycle, void *conf)
                   &ngx_push_room_file, ngx_push_room_line);
 
     return NGX_CONF_ERROR;
+}
+
+
+ngx_uint_t
+ngx_push_room_configured(ngx_cycle_t *cycle)
+{
+    return ngx_push_room_cycle == cycle;
+}
+
+
+static ngx_int_t
+ngx_push_room_init_module(ngx_cycle_t *cycle)
+{
+    return ngx_test_config ? NGX_OK : ngx_push_room_listen_set(cycle);
 }
 
 

@@ -192,9 +192,8 @@ static ngx_int_t
 ngx_push_room_subscribe_one(ngx_push_room_conn_t *room,
     const ngx_push_mqtt_filter_t *f, uint32_t id, uint8_t *code)
 {
-    ngx_int_t              rc;
-    ngx_uint_t             i, qos;
-    ngx_push_room_subs_t   subs;
+    ngx_uint_t            qos;
+    ngx_push_room_subs_t  subs;
 
     if (ngx_push_room_resolve(room, f, &subs, code) != NGX_OK) {
         return NGX_OK;
@@ -206,33 +205,25 @@ ngx_push_room_subscribe_one(ngx_push_room_conn_t *room,
         subs.how |= NGX_PUSH_SUB_NO_LOCAL;
     }
 
-    for (i = 0; i < subs.n; i++) {
+    switch (ngx_push_subscribe(&room->push, subs.targets, subs.n, subs.how,
+                               qos, id))
+    {
 
-        rc = ngx_push_subscribe(&room->push, &subs.targets[i], subs.how, qos,
-                                id);
+    case NGX_OK:
+        *code = (uint8_t) qos;
+        return NGX_OK;
 
-        if (rc == NGX_DECLINED) {
-            return NGX_DECLINED;
-        }
+    case NGX_DECLINED:
+        return NGX_DECLINED;
 
-        if (rc != NGX_OK) {
+    case NGX_PUSH_FULL:
+        *code = NGX_PUSH_MQTT_RC_QUOTA_EXCEEDED;
+        return NGX_OK;
 
-            /* half a bind is none */
-
-            if (i == 1) {
-                (void) ngx_push_unsubscribe(&room->push, &subs.targets[0],
-                                            subs.how);
-            }
-
-            *code = (rc == NGX_PUSH_FULL) ? NGX_PUSH_MQTT_RC_QUOTA_EXCEEDED
-                                          : NGX_PUSH_MQTT_RC_UNSPECIFIED_ERROR;
-            return NGX_OK;
-        }
+    default:
+        *code = NGX_PUSH_MQTT_RC_UNSPECIFIED_ERROR;
+        return NGX_OK;
     }
-
-    *code = (uint8_t) qos;
-
-    return NGX_OK;
 }
 
 

@@ -379,6 +379,81 @@ test_group(void **state)
 }
 
 
+/* A bind is two subscriptions or none: there is room for one alone. */
+
+static void
+test_bind_whole(void **state)
+{
+    ngx_uint_t   i;
+    sim_conn_t  *c;
+
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+
+    for (i = 0; i < NGX_PUSH_SUBS_MAX - 1; i++) {
+        assert_int_equal(sim_subscribe(c, NGX_PUSH_GROUP, 0, i,
+                                       NGX_PUSH_SUB_OWN), NGX_OK);
+    }
+
+    assert_int_equal(sim_bind(c, 0), NGX_PUSH_FULL);
+    assert_int_equal(in_use(NGX_PUSH_SUB), NGX_PUSH_SUBS_MAX - 1);
+
+    push(NGX_PUSH_INBOX, 0, 1);
+    assert_int_equal(c->ndelivered, 0);
+
+    /* with a place more there is room for both */
+
+    assert_int_equal(sim_unsubscribe(c, NGX_PUSH_GROUP, 0, 0,
+                                     NGX_PUSH_SUB_OWN), NGX_OK);
+    assert_int_equal(sim_bind(c, 0), NGX_OK);
+    assert_int_equal(in_use(NGX_PUSH_SUB), NGX_PUSH_SUBS_MAX);
+    sim_take(c);
+    assert_int_equal(c->ndelivered, 1);
+}
+
+
+/* What was the member record of one group is now another's. */
+
+static void
+test_member_reused(void **state)
+{
+    ngx_uint_t   i;
+    sim_conn_t  *c, *d;
+
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+    d = sim_claim(0, 2, 0, 0, 100, 0);
+
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(sim_subscribe(c, NGX_PUSH_GROUP, 0, 1,
+                                       NGX_PUSH_SUB_OWN), NGX_OK);
+        assert_int_equal(sim_unsubscribe(c, NGX_PUSH_GROUP, 0, 1,
+                                         NGX_PUSH_SUB_OWN), NGX_OK);
+    }
+
+    assert_int_equal(in_use(NGX_PUSH_MEMBER), 0);
+
+    for (i = 2; i < 40; i++) {
+        assert_int_equal(sim_subscribe(d, NGX_PUSH_GROUP, 0, i,
+                                       NGX_PUSH_SUB_OWN), NGX_OK);
+    }
+
+    assert_int_equal(sim_subscribe(c, NGX_PUSH_GROUP, 0, 1,
+                                   NGX_PUSH_SUB_OWN), NGX_OK);
+    assert_int_equal(in_use(NGX_PUSH_MEMBER), 39);
+
+    push(NGX_PUSH_GROUP, 0, 1);
+    assert_int_equal(c->ndelivered, 1);
+    assert_int_equal(d->ndelivered, 0);
+
+    for (i = 2; i < 40; i++) {
+        push(NGX_PUSH_GROUP, 0, i);
+        ack_all(d);
+    }
+
+    assert_int_equal(c->ndelivered, 1);
+    assert_int_equal(d->ndelivered, 38);
+}
+
+
 static void
 test_once(void **state)
 {
@@ -451,6 +526,8 @@ main(void)
         zone_test(test_linger),
         zone_test(test_long_expiry),
         zone_test(test_group),
+        zone_test(test_bind_whole),
+        zone_test(test_member_reused),
         zone_test(test_once),
         zone_test(test_will),
     };

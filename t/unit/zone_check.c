@@ -316,6 +316,11 @@ check_members(ngx_push_shard_t *sh, ngx_push_log_t *log)
         prev = 0;
         n = 0;
 
+        if (member->log != ngx_push_ref(log)) {
+            look_fault("member %x: log %x, of %x", ref, member->log,
+                       ngx_push_ref(log));
+        }
+
         for (sref = member->head; sref; sref = sub->mnext) {
 
             if (ngx_push_owner(sref, NGX_PUSH_SUB) == NGX_ERROR

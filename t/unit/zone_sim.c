@@ -400,7 +400,7 @@ sim_subscribe(sim_conn_t *c, ngx_push_kind_t kind, ngx_uint_t product,
 
     sim_target(&t, buf, kind, product, number);
 
-    return ngx_push_subscribe(&c->push, &t, how, 1, 0);
+    return ngx_push_subscribe(&c->push, &t, 1, how, 1, 0);
 }
 
 
@@ -420,17 +420,13 @@ sim_unsubscribe(sim_conn_t *c, ngx_push_kind_t kind, ngx_uint_t product,
 ngx_int_t
 sim_bind(sim_conn_t *c, ngx_uint_t product)
 {
-    ngx_int_t  rc;
+    u_char             buf[2][NGX_PUSH_NAME_MAX];
+    ngx_push_target_t  t[2];
 
-    rc = sim_subscribe(c, NGX_PUSH_INBOX, product, c->user,
-                       NGX_PUSH_SUB_BIND);
+    sim_target(&t[0], buf[0], NGX_PUSH_INBOX, product, c->user);
+    sim_target(&t[1], buf[1], NGX_PUSH_BROADCAST, product, 0);
 
-    if (rc == NGX_OK) {
-        rc = sim_subscribe(c, NGX_PUSH_BROADCAST, product, 0,
-                           NGX_PUSH_SUB_BIND);
-    }
-
-    return rc;
+    return ngx_push_subscribe(&c->push, t, 2, NGX_PUSH_SUB_BIND, 1, 0);
 }
 
 
