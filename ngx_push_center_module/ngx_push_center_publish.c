@@ -48,6 +48,10 @@ ngx_push_center_publish(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
+    if (ctx->target.kind == NGX_PUSH_INBOX) {
+        ngx_push_prefetch_user(&ctx->target.name);
+    }
+
     if (ngx_push_center_options(r, ctx, &rc) != NGX_OK) {
         return rc;
     }
