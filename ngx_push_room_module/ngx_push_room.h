@@ -23,6 +23,7 @@
  *   ngx_push_room_publish.c    PUBLISH from a device
  *   ngx_push_room_pending.c    questions to the store that are under way
  *   ngx_push_room_deliver.c    PUBLISH to a device; the core's transport
+ *   ngx_push_room_encode.c     its octets
  *   ngx_push_room_write.c      octets out
  *   ngx_push_room_wheel.c      deadlines
  *   ngx_push_room_end.c        the one way a connection ends
@@ -353,6 +354,27 @@ void ngx_push_room_pending_bind(ngx_push_room_pending_t *p,
 ngx_int_t ngx_push_room_pending_take(ngx_push_handle_t handle,
     ngx_push_room_pending_t *p);
 void ngx_push_room_pending_drop(ngx_push_room_conn_t *room);
+
+/*
+ * encode: a message as a PUBLISH, good until the next call.  NULL: its product
+ * is not in the configuration.  A size of 0: it is too large for the client.
+ */
+
+typedef struct {
+    u_char                     *data;
+    size_t                      size;      /* of data */
+    size_t                      packet;    /* with the payload */
+    ngx_push_mqtt_patch_t       patch;
+    unsigned                    whole:1;   /* data has the payload as well */
+} ngx_push_room_image_t;
+
+ngx_push_room_image_t *ngx_push_room_encode(ngx_push_room_conn_t *room,
+    ngx_push_out_t *out);
+
+/* Copies it, with what is this recipient's alone. */
+
+void ngx_push_room_address(ngx_push_room_image_t *image, ngx_push_out_t *out,
+    u_char *dst);
 
 /* deliver */
 

@@ -10,28 +10,12 @@
 #include "ngx_push_room.h"
 
 
-#define NGX_PUSH_ROOM_TOPIC_MAX                                               \
-    (NGX_PUSH_PRODUCT_MAX + sizeof("/group/") + NGX_PUSH_NAME_MAX)
-
-/* header of a PUBLISH without its forwarded properties */
-
-#define NGX_PUSH_ROOM_HEADER_MAX                                              \
-    (NGX_PUSH_MQTT_PUBLISH_MAX + NGX_PUSH_ROOM_TOPIC_MAX                      \
-     + NGX_PUSH_CTYPE_MAX + NGX_PUSH_ID_LEN + 16)
-
-
 static ngx_int_t ngx_push_room_take(ngx_push_room_conn_t *room);
 static ngx_int_t ngx_push_room_redeliver(ngx_push_room_conn_t *room);
 static ngx_int_t ngx_push_room_put(ngx_push_room_conn_t *room,
     ngx_push_out_t *out);
 static ngx_int_t ngx_push_room_pass(ngx_push_room_conn_t *room,
     ngx_push_out_t *out, ngx_uint_t drop);
-static ngx_uint_t ngx_push_room_topic_name(ngx_push_out_t *out, u_char *buf,
-    ngx_push_mqtt_str_t *topic);
-static void ngx_push_room_message(ngx_push_out_t *out,
-    ngx_push_mqtt_message_t *m, u_char *id);
-static void ngx_push_room_message_props(ngx_push_out_t *out,
-    ngx_push_mqtt_message_t *m);
 
 static void ngx_push_room_notify(ngx_push_conn_t *pc);
 static void ngx_push_room_deliver(ngx_push_conn_t *pc, ngx_push_out_t *out);
@@ -46,11 +30,6 @@ ngx_push_transport_t  ngx_push_room_transport = {
     ngx_push_room_kick,
     ngx_push_room_drain
 };
-
-
-/* content type, a second subscription id, and forwarded properties */
-
-static u_char  ngx_push_room_data[NGX_PUSH_CTYPE_MAX + 8 + 65536];
 
 
 ngx_int_t
@@ -202,38 +181,27 @@ ngx_push_room_redeliver(ngx_push_room_conn_t *room)
 static ngx_int_t
 ngx_push_room_put(ngx_push_room_conn_t *room, ngx_push_out_t *out)
 {
-    size_t                    n, size;
-    u_char                   *p, topic[NGX_PUSH_ROOM_TOPIC_MAX];
-    u_char                    id[NGX_PUSH_ID_LEN];
-    ngx_push_mqtt_patch_t     patch;
-    ngx_push_mqtt_message_t   m;
+    u_char                 *p;
+    ngx_push_room_image_t  *image;
 
-    ngx_memzero(&m, sizeof(ngx_push_mqtt_message_t));
+    image = ngx_push_room_encode(room, out);
 
-    if (!ngx_push_room_topic_name(out, topic, &m.topic)) {
+    if (image == NULL) {
         return ngx_push_room_pass(room, out, NGX_PUSH_DROPS);
     }
 
-    m.qos = out->qos;
-    m.dup = out->dup;
-    m.packet_id = out->pid;
-    m.payload_len = out->msg->size;
-
-    if (room->version == NGX_PUSH_MQTT_V5) {
-        ngx_push_room_message(out, &m, id);
-    }
-
-    size = NGX_PUSH_ROOM_HEADER_MAX + m.user.len;
-    p = ngx_push_room_reserve(room, size);
-
-    n = ngx_push_mqtt_write_publish(p, size, room->max_packet, room->version,
-                                    &m, &patch);
-    if (n == 0) {
+    if (image->size == 0) {
         return ngx_push_room_pass(room, out, NGX_PUSH_DROP_PACKET_SIZE);
     }
 
-    ngx_push_room_commit(n);
-    ngx_push_room_payload(room, out->msg);
+    p = ngx_push_room_reserve(room, image->size);
+
+    ngx_push_room_address(image, out, p);
+    ngx_push_room_commit(image->size);
+
+    if (!image->whole) {
+        ngx_push_room_payload(room, out->msg);
+    }
 
     room->messages_out++;
     ngx_push_count(sent[out->kind]);
@@ -270,123 +238,6 @@ ngx_push_room_pass(ngx_push_room_conn_t *room, ngx_push_out_t *out,
     }
 
     return NGX_OK;
-}
-
-
-/* 0: the product is no longer in the configuration. */
-
-static ngx_uint_t
-ngx_push_room_topic_name(ngx_push_out_t *out, u_char *buf,
-    ngx_push_mqtt_str_t *topic)
-{
-    u_char  *p;
-
-    if (out->product == NULL) {
-        return 0;
-    }
-
-    p = ngx_cpymem(buf, out->product->name.data, out->product->name.len);
-
-    switch (out->kind) {
-
-    case NGX_PUSH_INBOX:
-        p = ngx_cpymem(p, "/inbox", 6);
-        break;
-
-    case NGX_PUSH_BROADCAST:
-        p = ngx_cpymem(p, "/broadcast", 10);
-        break;
-
-    case NGX_PUSH_GROUP:
-        p = ngx_cpymem(p, "/group/", 7);
-        p = ngx_cpymem(p, out->group.data, out->group.len);
-        break;
-
-    default:
-        return 0;
-    }
-
-    topic->data = buf;
-    topic->len = p - buf;
-
-    return 1;
-}
-
-
-/* What MQTT 5 tells besides. */
-
-static void
-ngx_push_room_message(ngx_push_out_t *out, ngx_push_mqtt_message_t *m,
-    u_char *id)
-{
-    if (out->seq) {
-        m->has_expiry = 1;
-        m->message_expiry = out->remaining;
-
-        m->id.data = id;
-        m->id.len = ngx_push_id_print(id, out->incarnation, out->seq) - id;
-    }
-
-    m->subscription_id = out->ids[0] ? out->ids[0] : out->ids[1];
-
-    ngx_push_room_message_props(out, m);
-}
-
-
-/*
- * Content type and forwarded properties stand before the payload.  They are
- * used in place when they are in the record itself, as nearly always, and
- * there is no second subscription id to put before them.
- */
-
-static void
-ngx_push_room_message_props(ngx_push_out_t *out, ngx_push_mqtt_message_t *m)
-{
-    size_t               len;
-    u_char              *p;
-    uint32_t             id;
-    ngx_push_message_t  *msg;
-
-    msg = out->msg;
-    len = ngx_push_message_payload(msg);
-    id = (out->ids[0] && out->ids[1] != out->ids[0]) ? out->ids[1] : 0;
-
-    if (len == 0 && id == 0) {
-        return;
-    }
-
-    m->content_type.len = msg->ctype_len;
-    m->user.len = msg->props_len;
-
-    if (len <= NGX_PUSH_MSG_INLINE && id == 0) {
-        m->content_type.data = msg->data;
-        m->user.data = msg->data + msg->ctype_len;
-        return;
-    }
-
-    p = ngx_push_room_data;
-
-    ngx_push_message_copy(msg, 0, msg->ctype_len, p);
-    m->content_type.data = p;
-    p += msg->ctype_len;
-
-    m->user.data = p;
-
-    if (id) {
-        *p++ = NGX_PUSH_MQTT_PROP_SUBSCRIPTION_ID;
-
-        while (id > 127) {
-            *p++ = (u_char) (id | 0x80);
-            id >>= 7;
-        }
-
-        *p++ = (u_char) id;
-    }
-
-    ngx_push_message_copy(msg, msg->ctype_len, msg->props_len, p);
-    p += msg->props_len;
-
-    m->user.len = p - m->user.data;
 }
 
 
