@@ -170,6 +170,12 @@ struct ngx_push_transport_s {
 
     /* the worker leaves (reload): send the device away, in its own time */
     void       (*drain)(ngx_push_conn_t *pc);
+
+    /*
+     * deliver() comes soon, after others: fetches what it looks at into the
+     * cache.  The first octets of the connection are on their way.
+     */
+    void       (*warm)(ngx_push_conn_t *pc);
 };
 
 

@@ -44,6 +44,7 @@
 
 #define NGX_PUSH_PAGE_SIZE      16384
 #define NGX_PUSH_REF_SHIFT      5
+#define NGX_PUSH_CACHE_LINE     64
 
 #define NGX_PUSH_WORKERS        192   /* 64, and as many of two older cycles */
 #define NGX_PUSH_UNDO           512   /* changes between two commits */
@@ -251,6 +252,19 @@ ngx_uint_t ngx_push_page_records(ngx_push_class_t class);
 #define ngx_push_ref(ptr)                                                     \
     ((ngx_push_ref_t) (((u_char *) (ptr) - ngx_push_zone->base)               \
                        >> NGX_PUSH_REF_SHIFT))
+
+
+/* Begins to fetch into the cache what is written or read in a moment. */
+
+static ngx_inline void
+ngx_push_prefetch(const void *p, size_t size)
+{
+    size_t  i;
+
+    for (i = 0; i < size; i += NGX_PUSH_CACHE_LINE) {
+        __builtin_prefetch((const u_char *) p + i, 1);
+    }
+}
 
 
 /*

@@ -21,6 +21,7 @@ static void ngx_push_room_notify(ngx_push_conn_t *pc);
 static void ngx_push_room_deliver(ngx_push_conn_t *pc, ngx_push_out_t *out);
 static void ngx_push_room_kick(ngx_push_conn_t *pc, ngx_uint_t reason);
 static void ngx_push_room_drain(ngx_push_conn_t *pc);
+static void ngx_push_room_warm(ngx_push_conn_t *pc);
 
 
 ngx_push_transport_t  ngx_push_room_transport = {
@@ -28,7 +29,8 @@ ngx_push_transport_t  ngx_push_room_transport = {
     ngx_push_room_notify,
     ngx_push_room_deliver,
     ngx_push_room_kick,
-    ngx_push_room_drain
+    ngx_push_room_drain,
+    ngx_push_room_warm
 };
 
 
@@ -303,4 +305,22 @@ ngx_push_room_drain(ngx_push_conn_t *pc)
 {
     ngx_push_room_end((ngx_push_room_conn_t *) pc, NGX_PUSH_ROOM_DRAINED, 0,
                       "this worker is leaving");
+}
+
+
+/*
+ * What sending looks at.  The event is found without a look at the connection,
+ * which is not asked for by its function: logs go on about another one.
+ */
+
+static void
+ngx_push_room_warm(ngx_push_conn_t *pc)
+{
+    ngx_connection_t  *c;
+
+    c = ((ngx_push_room_conn_t *) pc)->connection;
+
+    ngx_push_prefetch(c, sizeof(ngx_connection_t));
+    ngx_push_prefetch(&ngx_cycle->write_events[c - ngx_cycle->connections],
+                      NGX_PUSH_CACHE_LINE);
 }

@@ -31,6 +31,7 @@ static void sim_notify(ngx_push_conn_t *pc);
 static void sim_deliver(ngx_push_conn_t *pc, ngx_push_out_t *out);
 static void sim_kick(ngx_push_conn_t *pc, ngx_uint_t reason);
 static void sim_drain(ngx_push_conn_t *pc);
+static void sim_warm(ngx_push_conn_t *pc);
 
 
 volatile uint32_t  *sim_faults;
@@ -41,7 +42,7 @@ static u_char       sim_buf[NGX_PUSH_PAYLOAD_MAX];
 
 
 static ngx_push_transport_t  sim_transport = {
-    "sim", sim_notify, sim_deliver, sim_kick, sim_drain
+    "sim", sim_notify, sim_deliver, sim_kick, sim_drain, sim_warm
 };
 
 
@@ -285,6 +286,15 @@ static void
 sim_drain(ngx_push_conn_t *pc)
 {
     sim_gone((sim_conn_t *) pc);
+}
+
+
+/* nothing is written to a socket here, so nothing has to be fetched */
+
+static void
+sim_warm(ngx_push_conn_t *pc)
+{
+    (void) pc;
 }
 
 
