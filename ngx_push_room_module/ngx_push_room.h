@@ -25,6 +25,8 @@
  *   ngx_push_room_deliver.c    PUBLISH to a device; the core's transport
  *   ngx_push_room_encode.c     its octets
  *   ngx_push_room_write.c      octets out
+ *   ngx_push_room_tls_watch.c  keys that OpenSSL's handshake has made
+ *   ngx_push_room_tls.c        records of TLS, without OpenSSL's connection
  *   ngx_push_room_wheel.c      deadlines
  *   ngx_push_room_end.c        the one way a connection ends
  *   ngx_push_room_detach.c     nginx's session, thrown away and made again
@@ -52,6 +54,13 @@
 #define NGX_PUSH_ROOM_TAKE          16      /* messages of one write */
 #define NGX_PUSH_ROOM_TURN          256     /* messages of one turn */
 #define NGX_PUSH_ROOM_FACTS_MAX     256     /* octets that follow the names */
+
+#if (NGX_STREAM_SSL && OPENSSL_VERSION_NUMBER >= 0x10101000L                  \
+     && !defined LIBRESSL_VERSION_NUMBER && !defined OPENSSL_IS_BORINGSSL)
+#define NGX_PUSH_ROOM_TLS           1
+#else
+#define NGX_PUSH_ROOM_TLS           0
+#endif
 
 
 typedef enum {
@@ -101,6 +110,7 @@ typedef struct {
     ngx_msec_t            send_timeout;
     size_t                max_packet;
     ngx_uint_t            topic_alias_max;
+    ngx_flag_t            tls_release;
 
     ngx_stream_conf_ctx_t  *ctx;   /* of the server */
     ngx_log_t             log;     /* of its detached connections; of a worker,
@@ -122,6 +132,7 @@ typedef struct {
 
 typedef struct ngx_push_room_conn_s     ngx_push_room_conn_t;
 typedef struct ngx_push_room_pending_s  ngx_push_room_pending_t;
+typedef struct ngx_push_room_tls_s      ngx_push_room_tls_t;
 
 
 /*
@@ -154,6 +165,7 @@ struct ngx_push_room_conn_s {
     ngx_queue_t                wheel;
     ngx_push_room_buf_t       *in;
     ngx_push_room_buf_t       *out;    /* the socket blocks while it is there */
+    ngx_push_room_tls_t       *tls;    /* taken over from OpenSSL */
     ngx_push_room_pending_t   *pending;
     ngx_str_t                 *aliases;  /* topic_alias_max of them, or NULL */
     u_char                    *name;   /* user and device, each with a length
@@ -185,6 +197,7 @@ struct ngx_push_room_conn_s {
     unsigned                   again:1;        /* the window is being resent */
     unsigned                   doomed:1;       /* ends when claimed */
     unsigned                   attached:1;     /* has to stay so */
+    unsigned                   tls_stays:1;    /* with OpenSSL */
 };
 
 
@@ -399,6 +412,16 @@ ngx_int_t ngx_push_room_settle(ngx_push_room_conn_t *room);
 
 #define NGX_PUSH_ROOM_RESERVE_MAX  (96 * 1024)
 
+#define NGX_PUSH_ROOM_SCRATCH      (128 * 1024)    /* small packets */
+
+/* payload and header pieces of the largest message, and some more */
+
+#define NGX_PUSH_ROOM_MSG_IOVS                                                \
+    (NGX_PUSH_PAYLOAD_MAX / NGX_PUSH_CHUNK_DATA + 4)
+#define NGX_PUSH_ROOM_IOVS         (2 * NGX_PUSH_ROOM_MSG_IOVS)
+#define NGX_PUSH_ROOM_BATCH_MAX                                               \
+    (NGX_PUSH_ROOM_SCRATCH + NGX_PUSH_ROOM_IOVS * NGX_PUSH_CHUNK_DATA)
+
 u_char *ngx_push_room_reserve(ngx_push_room_conn_t *room, size_t size);
 void ngx_push_room_commit(size_t size);
 void ngx_push_room_payload(ngx_push_room_conn_t *room,
@@ -408,6 +431,49 @@ void ngx_push_room_payload(ngx_push_room_conn_t *room,
 
 ngx_int_t ngx_push_room_flush(ngx_push_room_conn_t *room);
 void ngx_push_room_write(ngx_event_t *wev);
+
+/*
+ * tls: keys and records.  Take, before the connection is detached, does nothing
+ * when it cannot leave OpenSSL, or not yet.  Recv is as c->recv().  Seal returns the length of the
+ * records that hold the octets of iov, which are valid until the next call;
+ * 0: OpenSSL failed.  Bye tells the client that no more comes.
+ */
+
+ngx_int_t ngx_push_room_tls_init(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf, ngx_uint_t release);
+
+/* Whether OpenSSL has it will not change any more. */
+
+#if (NGX_STREAM_SSL)
+#define ngx_push_room_tls_settled(room)                                       \
+    (!NGX_PUSH_ROOM_TLS || (room)->connection->ssl == NULL                    \
+     || (room)->tls_stays)
+#else
+#define ngx_push_room_tls_settled(room)  1
+#endif
+
+#if (NGX_PUSH_ROOM_TLS)
+
+void ngx_push_room_tls_take(ngx_push_room_conn_t *room);
+ssize_t ngx_push_room_tls_recv(ngx_push_room_conn_t *room, u_char *buf,
+    size_t size);
+size_t ngx_push_room_tls_seal(ngx_push_room_conn_t *room, struct iovec *iov,
+    size_t size, u_char **sealed);
+void ngx_push_room_tls_bye(ngx_push_room_conn_t *room);
+void ngx_push_room_tls_free(ngx_push_room_conn_t *room);
+
+#define ngx_push_room_recv(room, buf, size)                                   \
+    ((room)->tls ? ngx_push_room_tls_recv(room, buf, size)                    \
+                 : ngx_push_room_connection(room)->recv(                      \
+                       ngx_push_room_connection(room), buf, size))
+
+#else
+
+#define ngx_push_room_recv(room, buf, size)                                   \
+    ngx_push_room_connection(room)->recv(ngx_push_room_connection(room),      \
+                                         buf, size)
+
+#endif
 
 /* wheel */
 

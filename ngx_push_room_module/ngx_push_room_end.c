@@ -300,6 +300,12 @@ ngx_push_room_hangup(ngx_push_room_conn_t *room)
 
     c = ngx_push_room_connection(room);
 
+#if (NGX_PUSH_ROOM_TLS)
+    if (room->tls) {
+        ngx_push_room_tls_bye(room);
+    }
+#endif
+
 #if (NGX_STREAM_SSL)
     if (c->ssl == NULL)
 #endif
@@ -322,6 +328,13 @@ void
 ngx_push_room_finish(ngx_push_room_conn_t *room)
 {
     ngx_push_room_wheel_remove(room);
+
+#if (NGX_PUSH_ROOM_TLS)
+    if (room->tls) {
+        ngx_push_room_tls_bye(room);
+        ngx_push_room_tls_free(room);
+    }
+#endif
 
     if (room->in) {
         ngx_free(room->in);

@@ -15,6 +15,7 @@ static char *ngx_push_room_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_push_room_keepalive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_push_room_check_conf(ngx_cycle_t *cycle, void *conf);
+static ngx_int_t ngx_push_room_init(ngx_conf_t *cf);
 static ngx_int_t ngx_push_room_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_push_room_init_process(ngx_cycle_t *cycle);
 
@@ -87,13 +88,20 @@ static ngx_command_t  ngx_push_room_commands[] = {
       offsetof(ngx_push_room_srv_conf_t, topic_alias_max),
       &ngx_push_room_alias_bounds },
 
+    { ngx_string("push_tls_release"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_push_room_srv_conf_t, tls_release),
+      NULL },
+
       ngx_null_command
 };
 
 
 static ngx_stream_module_t  ngx_push_room_module_ctx = {
     ngx_push_room_add_variables,           /* preconfiguration */
-    ngx_push_room_listen_init,             /* postconfiguration */
+    ngx_push_room_init,                    /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -224,6 +232,7 @@ ngx_push_room_create_srv_conf(ngx_conf_t *cf)
     conf->send_timeout = NGX_CONF_UNSET_MSEC;
     conf->max_packet = NGX_CONF_UNSET_SIZE;
     conf->topic_alias_max = NGX_CONF_UNSET_UINT;
+    conf->tls_release = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -248,6 +257,7 @@ ngx_push_room_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_PUSH_PAYLOAD_MAX + 16384);
     ngx_conf_merge_uint_value(conf->topic_alias_max, prev->topic_alias_max,
                               16);
+    ngx_conf_merge_value(conf->tls_release, prev->tls_release, 1);
 
     return NGX_CONF_OK;
 }
@@ -342,6 +352,38 @@ static ngx_int_t
 ngx_push_room_init_module(ngx_cycle_t *cycle)
 {
     return ngx_test_config ? NGX_OK : ngx_push_room_listen_set(cycle);
+}
+
+
+/* All servers are merged: nginx has made their TLS. */
+
+static ngx_int_t
+ngx_push_room_init(ngx_conf_t *cf)
+{
+    ngx_uint_t                     i;
+    ngx_push_room_srv_conf_t      *rscf;
+    ngx_stream_core_srv_conf_t   **cscfp;
+    ngx_stream_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        if (cscfp[i]->handler != ngx_push_room_handler) {
+            continue;
+        }
+
+        rscf = cscfp[i]->ctx->srv_conf[ngx_push_room_module.ctx_index];
+
+        if (ngx_push_room_tls_init(cf, cscfp[i], rscf->tls_release)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_push_room_listen_init(cf);
 }
 
 

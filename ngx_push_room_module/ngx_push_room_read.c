@@ -78,6 +78,14 @@ ngx_push_room_read(ngx_event_t *rev)
         if (rc == NGX_DONE) {
             return;
         }
+
+#if (NGX_PUSH_ROOM_TLS)
+        if (c->ssl && !room->tls_stays && room->out == NULL
+            && room->state == NGX_PUSH_ROOM_ONLINE)
+        {
+            ngx_push_room_tls_take(room);
+        }
+#endif
     }
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
@@ -85,7 +93,9 @@ ngx_push_room_read(ngx_event_t *rev)
         return;
     }
 
-    if (c->pool && room->state == NGX_PUSH_ROOM_ONLINE && !room->attached) {
+    if (c->pool && room->state == NGX_PUSH_ROOM_ONLINE && !room->attached
+        && ngx_push_room_tls_settled(room))
+    {
         ngx_push_room_detach(room);
     }
 }
@@ -130,15 +140,14 @@ ngx_push_room_read_turn(ngx_push_room_conn_t *room)
 static ngx_int_t
 ngx_push_room_fill(ngx_push_room_conn_t *room)
 {
-    size_t             part;
-    ssize_t            n;
-    ngx_int_t          rc;
-    ngx_connection_t  *c;
+    size_t     part;
+    ssize_t    n;
+    ngx_int_t  rc;
 
-    c = ngx_push_room_connection(room);
     part = room->in ? room->in->last : 0;
 
-    n = c->recv(c, ngx_push_room_input + part, NGX_PUSH_ROOM_INPUT - part);
+    n = ngx_push_room_recv(room, ngx_push_room_input + part,
+                           NGX_PUSH_ROOM_INPUT - part);
 
     rc = ngx_push_room_received(room, n);
 
@@ -163,7 +172,6 @@ ngx_push_room_fill_packet(ngx_push_room_conn_t *room)
 {
     ssize_t               n;
     ngx_int_t             rc;
-    ngx_connection_t     *c;
     ngx_push_room_buf_t  *in;
 
     if (room->in->last == room->in->size
@@ -172,10 +180,9 @@ ngx_push_room_fill_packet(ngx_push_room_conn_t *room)
         return ngx_push_room_end(room, NGX_PUSH_ROOM_NO_MEMORY, 0, NULL);
     }
 
-    c = ngx_push_room_connection(room);
     in = room->in;
 
-    n = c->recv(c, in->data + in->last, in->size - in->last);
+    n = ngx_push_room_recv(room, in->data + in->last, in->size - in->last);
 
     rc = ngx_push_room_received(room, n);
 
@@ -389,7 +396,8 @@ ngx_push_room_discard(ngx_push_room_conn_t *room)
 
     for (i = 0; i < NGX_PUSH_ROOM_READS; i++) {
 
-        n = c->recv(c, ngx_push_room_input, NGX_PUSH_ROOM_INPUT);
+        n = ngx_push_room_recv(room, ngx_push_room_input,
+                               NGX_PUSH_ROOM_INPUT);
 
         if (n == NGX_AGAIN) {
             break;

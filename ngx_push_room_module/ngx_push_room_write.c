@@ -20,7 +20,6 @@
 #include "ngx_push_room.h"
 
 
-#define NGX_PUSH_ROOM_SCRATCH   (128 * 1024)
 #define NGX_PUSH_ROOM_RECORD    16384          /* of TLS */
 
 /*
@@ -29,12 +28,6 @@
  */
 
 #define NGX_PUSH_ROOM_SMALL     4096
-
-/* payload and header pieces of the largest message, and some more */
-
-#define NGX_PUSH_ROOM_MSG_IOVS                                                \
-    (NGX_PUSH_PAYLOAD_MAX / NGX_PUSH_CHUNK_DATA + 4)
-#define NGX_PUSH_ROOM_IOVS      (2 * NGX_PUSH_ROOM_MSG_IOVS)
 
 
 typedef struct {
@@ -55,6 +48,9 @@ static ssize_t ngx_push_room_send_large(ngx_connection_t *c);
 static ssize_t ngx_push_room_send_ssl(ngx_connection_t *c);
 #endif
 static size_t ngx_push_room_gather(size_t from, u_char *dst, size_t size);
+#if (NGX_PUSH_ROOM_TLS)
+static ngx_int_t ngx_push_room_seal(ngx_push_room_conn_t *room);
+#endif
 static ngx_int_t ngx_push_room_keep(ngx_push_room_conn_t *room, size_t sent);
 static ngx_int_t ngx_push_room_block(ngx_push_room_conn_t *room);
 static ngx_int_t ngx_push_room_write_rest(ngx_push_room_conn_t *room);
@@ -179,6 +175,15 @@ ngx_push_room_flush(ngx_push_room_conn_t *room)
     rc = NGX_OK;
 
     if (b->room == room) {
+
+#if (NGX_PUSH_ROOM_TLS)
+        if (room->tls && b->size && !c->write->error
+            && ngx_push_room_seal(room) != NGX_OK)
+        {
+            c->write->error = 1;
+        }
+#endif
+
         size = b->size;
         n = 0;
 
@@ -360,6 +365,42 @@ ngx_push_room_gather(size_t from, u_char *dst, size_t size)
 
     return p - dst;
 }
+
+
+#if (NGX_PUSH_ROOM_TLS)
+
+/*
+ * The batch becomes one piece of records, whatever of it can be sent now:
+ * what was sealed cannot be sealed again.  Octets are counted as without TLS.
+ */
+
+static ngx_int_t
+ngx_push_room_seal(ngx_push_room_conn_t *room)
+{
+    size_t                  n;
+    u_char                 *sealed;
+    ngx_push_room_batch_t  *b;
+
+    b = &ngx_push_room_batch;
+
+    n = ngx_push_room_tls_seal(room, b->iov, b->size, &sealed);
+
+    if (n == 0) {
+        return NGX_ERROR;
+    }
+
+    ngx_push_count_add(bytes_out, b->size - n);
+    ngx_push_room_connection(room)->sent -= n - b->size;
+
+    b->iov[0].iov_base = sealed;
+    b->iov[0].iov_len = n;
+    b->niov = 1;
+    b->size = n;
+
+    return NGX_OK;
+}
+
+#endif
 
 
 /* Copies what was not sent of the batch behind what waits already. */
