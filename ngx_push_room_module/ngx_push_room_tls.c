@@ -97,6 +97,10 @@ ngx_push_room_tls_take(ngx_push_room_conn_t *room)
 
     (void) ngx_ssl_shutdown(c);
 
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                   "push: TLS taken over, cipher %d",
+                   (int) tls->keys.cipher);
+
     room->tls = tls;
 
     c->recv = ngx_recv;
