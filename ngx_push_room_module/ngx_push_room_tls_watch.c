@@ -71,9 +71,9 @@ static int  ngx_push_room_tls_index = -1;
 
 /*
  * A device has one connection and needs one ticket, whose place the next
- * connection's takes: OpenSSL's default of two, made for browsers, costs 8 %
- * of a resumed handshake and its traffic.  "ssl_conf_command NumTickets" with
- * another number than 2 wins.
+ * connection's takes; OpenSSL's default of two is for browsers, which open
+ * several at once.  "ssl_conf_command NumTickets" with another number than 2
+ * wins.
  */
 
 ngx_int_t

@@ -49,9 +49,9 @@ static int ngx_push_tls_prf(ngx_push_tls_t *t, const uint8_t *master,
 
 
 /*
- * A context of OpenSSL takes 1 to 2 kB, most of it the expanded key, and to
- * expand one takes 0.2 microseconds: so there is one for each cipher and
- * direction, and each record brings its key.
+ * A context of OpenSSL takes 1 to 2 kB, most of it the expanded key: so there
+ * is one for each cipher and direction, and each record brings its key.  With
+ * that, a record of 64 octets takes 0.6 microseconds (AES-256-GCM).
  */
 
 static EVP_CIPHER_CTX  *ngx_push_tls_ctxs[NGX_PUSH_TLS_CIPHERS][2];
