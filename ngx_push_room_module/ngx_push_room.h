@@ -434,9 +434,10 @@ void ngx_push_room_write(ngx_event_t *wev);
 
 /*
  * tls: keys and records.  Take, before the connection is detached, does nothing
- * when it cannot leave OpenSSL, or not yet.  Recv is as c->recv().  Seal returns the length of the
- * records that hold the octets of iov, which are valid until the next call;
- * 0: OpenSSL failed.  Bye tells the client that no more comes.
+ * when it cannot leave OpenSSL, or not yet.  Recv is as c->recv().  Seal
+ * returns the length of the records that hold the octets of iov, which are
+ * valid until the next call; 0: OpenSSL failed.  Bye tells the client that no
+ * more comes.
  */
 
 ngx_int_t ngx_push_room_tls_init(ngx_conf_t *cf,

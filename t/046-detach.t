@@ -232,7 +232,7 @@ sub {
 
 
 
-=== TEST 4: TLS
+=== TEST 4: TLS that stays with OpenSSL
 --- mqtt eval
 sub {
     my ($t) = @_;
@@ -241,6 +241,7 @@ sub {
                          'ssl_certificate {{cert}};
                           ssl_certificate_key {{certkey}};
                           ssl_protocols TLSv1.3;
+                          push_tls_release off;
                           server { listen {{mqtts}} ssl; push_room; }
                           server { listen {{spare}} ssl; set $x 1;
                                    push_room; }');
