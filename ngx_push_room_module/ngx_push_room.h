@@ -282,6 +282,7 @@ ngx_uint_t ngx_push_room_configured(ngx_cycle_t *cycle);
 
 /* listen: at the end of stream{}; when its sockets are open */
 
+ngx_int_t ngx_push_room_accepted(ngx_stream_session_t *s);
 ngx_int_t ngx_push_room_listen_init(ngx_conf_t *cf);
 ngx_int_t ngx_push_room_listen_set(ngx_cycle_t *cycle);
 
@@ -523,6 +524,13 @@ void ngx_push_room_finalize(ngx_push_room_conn_t *room, ngx_uint_t status);
 /* the place of realip's context, or ngx_stream_max_module: no such module */
 
 extern ngx_uint_t  ngx_push_room_realip;
+
+/*
+ * realip's handler: the only one of its phase beside ours; NULL when there are
+ * others, for nobody tells which is whose.
+ */
+
+ngx_stream_handler_pt ngx_push_room_realip_handler(ngx_stream_session_t *s);
 
 void ngx_push_room_facts_init(ngx_cycle_t *cycle);
 

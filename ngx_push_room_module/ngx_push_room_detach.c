@@ -166,10 +166,8 @@ ngx_push_room_plain(ngx_stream_session_t *s)
             continue;
         }
 
-        /* of realip: made by the phase that has no other handler */
-
         if (i != ngx_push_room_realip
-            || cmcf->phases[NGX_STREAM_POST_ACCEPT_PHASE].handlers.nelts != 1)
+            || ngx_push_room_realip_handler(s) == NULL)
         {
             return 0;
         }
