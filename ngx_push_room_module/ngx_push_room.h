@@ -270,6 +270,10 @@ ngx_uint_t ngx_push_room_configured(ngx_cycle_t *cycle);
 /* listen: at the end of stream{}; when its sockets are open */
 
 ngx_int_t ngx_push_room_listen_init(ngx_conf_t *cf);
+
+/* our handler of the post-accept phase, among which realip's is found */
+
+ngx_int_t ngx_push_room_accepted(ngx_stream_session_t *s);
 ngx_int_t ngx_push_room_listen_set(ngx_cycle_t *cycle);
 
 /* read */
@@ -458,6 +462,10 @@ void ngx_push_room_finalize(ngx_push_room_conn_t *room, ngx_uint_t status);
 extern ngx_uint_t  ngx_push_room_realip;
 
 void ngx_push_room_facts_init(ngx_cycle_t *cycle);
+
+/* Its handler: the only one of its phase beside ours; NULL: there are more. */
+
+ngx_stream_handler_pt ngx_push_room_realip_handler(ngx_stream_session_t *s);
 
 /*
  * What the names are followed by; buf has NGX_PUSH_ROOM_FACTS_MAX octets.  The

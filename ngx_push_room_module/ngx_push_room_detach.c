@@ -158,22 +158,22 @@ ngx_push_room_plain(ngx_stream_session_t *s)
     }
 #endif
 
-    cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
-
     for (i = 0; i < ngx_stream_max_module; i++) {
 
         if (s->ctx[i] == NULL || i == ngx_push_room_module.ctx_index) {
             continue;
         }
 
-        /* of realip: made by the phase that has no other handler */
+        /* of realip: made by the phase that has no other handler but ours */
 
         if (i != ngx_push_room_realip
-            || cmcf->phases[NGX_STREAM_POST_ACCEPT_PHASE].handlers.nelts != 1)
+            || ngx_push_room_realip_handler(s) == NULL)
         {
             return 0;
         }
     }
+
+    cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
 
     for (i = 0; i < cmcf->variables.nelts; i++) {
         if (s->variables[i].valid || s->variables[i].not_found) {

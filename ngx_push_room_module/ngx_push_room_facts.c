@@ -62,6 +62,36 @@ ngx_push_room_facts_init(ngx_cycle_t *cycle)
 }
 
 
+ngx_stream_handler_pt
+ngx_push_room_realip_handler(ngx_stream_session_t *s)
+{
+    ngx_uint_t                    i;
+    ngx_array_t                  *handlers;
+    ngx_stream_handler_pt        *h, found;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
+    handlers = &cmcf->phases[NGX_STREAM_POST_ACCEPT_PHASE].handlers;
+    h = handlers->elts;
+    found = NULL;
+
+    for (i = 0; i < handlers->nelts; i++) {
+
+        if (h[i] == ngx_push_room_accepted) {
+            continue;
+        }
+
+        if (found) {
+            return NULL;
+        }
+
+        found = h[i];
+    }
+
+    return found;
+}
+
+
 size_t
 ngx_push_room_facts(ngx_push_room_conn_t *room, u_char *buf)
 {
@@ -239,12 +269,11 @@ ngx_push_room_client(ngx_push_room_conn_t *room, u_char *text)
 ngx_int_t
 ngx_push_room_unfold(ngx_push_room_conn_t *room, ngx_stream_session_t *s)
 {
-    u_char                       *p, flags;
-    socklen_t                     len;
-    ngx_sockaddr_t                sa;
-    ngx_connection_t             *c;
-    ngx_stream_handler_pt        *handler;
-    ngx_stream_core_main_conf_t  *cmcf;
+    u_char                 *p, flags;
+    socklen_t               len;
+    ngx_sockaddr_t          sa;
+    ngx_connection_t       *c;
+    ngx_stream_handler_pt   handler;
 
     c = s->connection;
 
@@ -277,10 +306,9 @@ ngx_push_room_unfold(ngx_push_room_conn_t *room, ngx_stream_session_t *s)
     }
 
     if (flags & NGX_PUSH_ROOM_FACT_REALIP) {
-        cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
-        handler = cmcf->phases[NGX_STREAM_POST_ACCEPT_PHASE].handlers.elts;
+        handler = ngx_push_room_realip_handler(s);
 
-        if (handler[0](s) != NGX_DECLINED) {
+        if (handler == NULL || handler(s) != NGX_DECLINED) {
             return NGX_ERROR;
         }
     }

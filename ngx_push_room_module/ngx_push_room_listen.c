@@ -37,7 +37,6 @@
 #endif
 
 
-static ngx_int_t ngx_push_room_accepted(ngx_stream_session_t *s);
 static ngx_uint_t ngx_push_room_wants_nodelay(ngx_listening_t *ls);
 static ngx_stream_addr_conf_t *ngx_push_room_addr(ngx_listening_t *ls,
     ngx_uint_t i);
@@ -124,7 +123,7 @@ ngx_push_room_listen_set(ngx_cycle_t *cycle)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_push_room_accepted(ngx_stream_session_t *s)
 {
     ngx_uint_t         i;
