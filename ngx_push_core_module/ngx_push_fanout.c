@@ -60,7 +60,7 @@ static ngx_int_t ngx_push_fanout_take(ngx_push_step_t *step,
     ngx_push_message_t *m, uint64_t before, ngx_uint_t once);
 static ngx_int_t ngx_push_fanout_enter(ngx_push_shard_t *sh,
     ngx_push_session_t *s, ngx_push_step_t *step, ngx_push_message_t *m,
-    uint64_t before, ngx_uint_t once);
+    uint64_t before, ngx_uint_t behind, ngx_uint_t once);
 static void ngx_push_fanout_send(ngx_push_step_t *steps, ngx_uint_t n);
 static void ngx_push_fanout_act(ngx_push_step_t *step);
 static void ngx_push_once_done(ngx_push_handle_t msg);
@@ -349,7 +349,7 @@ ngx_push_fanout_take(ngx_push_step_t *step, ngx_push_message_t *m,
         return NGX_ABORT;
     }
 
-    rc = ngx_push_fanout_enter(sh, s, step, m, before, once);
+    rc = ngx_push_fanout_enter(sh, s, step, m, before, pc->behind, once);
 
     if (rc == NGX_BUSY) {
 
@@ -369,7 +369,7 @@ ngx_push_fanout_take(ngx_push_step_t *step, ngx_push_message_t *m,
 static ngx_int_t
 ngx_push_fanout_enter(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_step_t *step, ngx_push_message_t *m, uint64_t before,
-    ngx_uint_t once)
+    ngx_uint_t behind, ngx_uint_t once)
 {
     uint32_t         now;
     ngx_int_t        rc;
@@ -396,9 +396,9 @@ ngx_push_fanout_enter(ngx_push_shard_t *sh, ngx_push_session_t *s,
         return NGX_DECLINED;
     }
 
-    if (sub->sent < before) {
+    if (sub->sent < before || behind) {
 
-        /* it lacks others before this one: it reads on by itself */
+        /* it lacks others before this one, or is resent them: it reads on */
 
         return NGX_AGAIN;
     }

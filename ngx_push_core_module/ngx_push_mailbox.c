@@ -55,6 +55,7 @@ static ngx_event_t        ngx_push_local_event;
 static ngx_event_t        ngx_push_resync_event;
 static uint32_t           ngx_push_resync_at;
 static uint32_t           ngx_push_resync_end;
+static uint32_t           ngx_push_resync_size;    /* of the table then */
 
 
 ngx_int_t
@@ -387,7 +388,8 @@ ngx_push_mail_handle(ngx_push_mail_t *mail)
 /*
  * Notes were lost: every connection looks for itself.  Steps of some
  * connections, so that the event loop goes on; a second mark during a walk
- * makes it go round once more from where it is.
+ * makes it go round once more from where it is.  So does a table that has
+ * grown, for its numbers are counted by its size.
  */
 
 void
@@ -395,7 +397,8 @@ ngx_push_resync(void)
 {
     ngx_push_count(resyncs);
 
-    ngx_push_resync_end = ngx_push_resync_at + ngx_push_conn_size();
+    ngx_push_resync_size = ngx_push_conn_size();
+    ngx_push_resync_end = ngx_push_resync_at + ngx_push_resync_size;
 
     if (!ngx_push_resync_event.posted) {
         ngx_post_event(&ngx_push_resync_event, &ngx_posted_next_events);
@@ -410,6 +413,11 @@ ngx_push_resync_handler(ngx_event_t *ev)
     ngx_push_conn_t  *pc;
 
     size = ngx_push_conn_size();
+
+    if (size != ngx_push_resync_size) {
+        ngx_push_resync_size = size;
+        ngx_push_resync_end = ngx_push_resync_at + size;
+    }
 
     for (n = 0; n < NGX_PUSH_RESYNC_STEP && size
                 && ngx_push_resync_at != ngx_push_resync_end; n++)

@@ -282,8 +282,11 @@ ngx_uint_t ngx_push_room_configured(ngx_cycle_t *cycle);
 
 /* listen: at the end of stream{}; when its sockets are open */
 
-ngx_int_t ngx_push_room_accepted(ngx_stream_session_t *s);
 ngx_int_t ngx_push_room_listen_init(ngx_conf_t *cf);
+
+/* our handler of the post-accept phase, among which realip's is found */
+
+ngx_int_t ngx_push_room_accepted(ngx_stream_session_t *s);
 ngx_int_t ngx_push_room_listen_set(ngx_cycle_t *cycle);
 
 /* read */

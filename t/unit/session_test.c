@@ -170,6 +170,89 @@ test_resume(void **state)
 }
 
 
+/* What is resent stands before whatever is new, QoS 0 too. */
+
+static void
+test_resume_smaller(void **state)
+{
+    ngx_uint_t   i;
+    sim_conn_t  *c;
+
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+    assert_int_equal(sim_bind(c, 0), NGX_OK);
+    sim_take(c);
+
+    for (i = 0; i < 4; i++) {
+        push(NGX_PUSH_BROADCAST, 0, 0);
+    }
+
+    assert_int_equal(c->ndelivered, 4);
+    sim_release(c, 1, 100, 0);
+
+    sim_window = 2;
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+    assert_int_equal(c->ndelivered, 2);
+    assert_int_equal(c->again, 1);
+
+    sim_save_qos = 0;
+    push(NGX_PUSH_BROADCAST, 0, 0);
+    push(NGX_PUSH_INBOX, 0, 1);
+    assert_int_equal(c->ndelivered, 2);
+
+    sim_save_qos = 1;
+    push(NGX_PUSH_BROADCAST, 0, 0);
+    assert_int_equal(c->ndelivered, 2);
+
+    for (i = 1; i <= 4; i++) {
+        assert_int_equal(sim_ack(c, i), NGX_OK);
+        c->want |= c->push.behind;
+        sim_settle(c);
+    }
+
+    /* two more of the window, then all three that are new */
+
+    assert_int_equal(c->again, 0);
+    assert_int_equal(c->ndelivered, 7);
+    assert_int_equal(zone_check(NULL), 0);
+}
+
+
+/* Whatever happened: who is not told has nothing to take. */
+
+static void
+test_nobody_forgotten(void **state)
+{
+    ngx_uint_t  i, n;
+
+    for (i = 0; i < STUB_PRODUCTS; i++) {
+        stub_product[i].inbox_limit = 40;
+        stub_product[i].group_limit = 20;
+        stub_product[i].broadcast_limit = 20;
+        stub_product[i].uplink_limit = 20;
+        stub_product[i].consume_once = i;
+    }
+
+    sim_seed(7);
+
+    for (n = 0; n < 3000; n++) {
+
+        for (i = sim_random(40); i; i--) {
+            sim_step();
+        }
+
+        ngx_push_mailbox_read();
+        stub_events();
+        assert_int_equal(sim_forgotten(), 0);
+        assert_int_equal(ngx_push_self->npins, 0);
+
+        if (n % 100 == 0) {
+            assert_int_equal(zone_check(NULL), 0);
+            pass(sim_random(3));
+        }
+    }
+}
+
+
 /* A session that is over does not come back, nor does one without expiry. */
 
 static void
@@ -519,6 +602,8 @@ main(void)
         zone_test(test_take_ack),
         zone_test(test_at_once),
         zone_test(test_resume),
+        zone_test(test_resume_smaller),
+        zone_test(test_nobody_forgotten),
         zone_test(test_session_end),
         zone_test(test_takeover),
         zone_test(test_two_devices),

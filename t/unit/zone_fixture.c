@@ -24,6 +24,9 @@ setup_with(const char *file)
     sim_init();
     zone_check_inboxes = 1;
     ngx_memzero(sim_conns, sizeof(sim_conns));
+    sim_window = 4;
+    sim_sub_qos = 1;
+    sim_save_qos = 1;
 
     return stub_open() == NGX_OK && stub_worker() == NGX_OK ? 0 : -1;
 }

@@ -37,6 +37,10 @@ static void sim_warm(ngx_push_conn_t *pc);
 volatile uint32_t  *sim_faults;
 sim_conn_t          sim_conns[SIM_CONNS];
 
+ngx_uint_t          sim_window = 4;
+ngx_uint_t          sim_sub_qos = 1;
+ngx_uint_t          sim_save_qos = 1;
+
 static uint64_t     sim_state = 1;
 static u_char       sim_buf[NGX_PUSH_PAYLOAD_MAX];
 
@@ -161,6 +165,10 @@ sim_got(sim_conn_t *c, ngx_push_out_t *out)
     c->ndelivered++;
     c->last_seq = out->seq;
 
+    if (c->push.blocked) {
+        sim_fault("to one that is blocked", out);
+    }
+
     if (!sim_whole(c, out)) {
         sim_fault("not what was saved, or not for this device", out);
     }
@@ -192,7 +200,7 @@ sim_got(sim_conn_t *c, ngx_push_out_t *out)
         return;
     }
 
-    if (!out->dup && out->seq <= last->seq) {
+    if (out->seq <= last->seq) {
         sim_fault("out of order", out);
     }
 
@@ -228,24 +236,23 @@ sim_take(sim_conn_t *c)
 
         ngx_push_unpin();
 
-        if (n == 0) {
+        if (n == 0 || !c->push.behind) {
             return;
         }
     }
 }
 
 
-static void
+/* NGX_OK: all of the window was resent, or what can be for now. */
+
+static ngx_int_t
 sim_retake(sim_conn_t *c)
 {
     ngx_int_t        i, n;
-    ngx_uint_t       cursor;
     ngx_push_out_t   out[SIM_OUT];
 
-    cursor = 0;
-
-    for ( ;; ) {
-        n = ngx_push_retake(&c->push, &cursor, out, SIM_OUT);
+    do {
+        n = ngx_push_retake(&c->push, &c->resent, out, SIM_OUT);
 
         for (i = 0; i < n; i++) {
             sim_got(c, &out[i]);
@@ -253,17 +260,60 @@ sim_retake(sim_conn_t *c)
 
         ngx_push_unpin();
 
-        if (n <= 0) {
-            return;
-        }
+    } while (n > 0);
+
+    if (n == NGX_DECLINED) {
+        sim_gone(c);
+        return NGX_DONE;
     }
+
+    if (n == 0) {
+        c->again = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+sim_settle(sim_conn_t *c)
+{
+    if (c->push.blocked) {
+        return;
+    }
+
+    if (c->again && sim_retake(c) != NGX_OK) {
+        return;
+    }
+
+    if (c->want && !c->again) {
+        c->want = 0;
+        sim_take(c);
+    }
+}
+
+
+void
+sim_block(sim_conn_t *c)
+{
+    c->push.blocked = 1;
+}
+
+
+void
+sim_unblock(sim_conn_t *c)
+{
+    c->push.blocked = 0;
+    c->want = 1;
+    sim_settle(c);
 }
 
 
 static void
 sim_notify(ngx_push_conn_t *pc)
 {
-    sim_take((sim_conn_t *) pc);
+    ((sim_conn_t *) pc)->want = 1;
+    sim_settle((sim_conn_t *) pc);
 }
 
 
@@ -358,7 +408,7 @@ sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
     claim.product = &stub_product[product];
     claim.conn = &c->push;
     claim.proto = 5;
-    claim.window = 4;
+    claim.window = sim_window;
     claim.expiry = expiry;
     claim.clean = clean;
 
@@ -384,8 +434,9 @@ sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
     c->present = claim.present;
 
     if (claim.present) {
-        sim_retake(c);
-        sim_take(c);
+        c->again = 1;
+        c->want = 1;
+        sim_settle(c);
     }
 
     return c;
@@ -410,7 +461,7 @@ sim_subscribe(sim_conn_t *c, ngx_push_kind_t kind, ngx_uint_t product,
 
     sim_target(&t, buf, kind, product, number);
 
-    return ngx_push_subscribe(&c->push, &t, 1, how, 1, 0);
+    return ngx_push_subscribe(&c->push, &t, 1, how, sim_sub_qos, 0);
 }
 
 
@@ -436,7 +487,8 @@ sim_bind(sim_conn_t *c, ngx_uint_t product)
     sim_target(&t[0], buf[0], NGX_PUSH_INBOX, product, c->user);
     sim_target(&t[1], buf[1], NGX_PUSH_BROADCAST, product, 0);
 
-    return ngx_push_subscribe(&c->push, t, 2, NGX_PUSH_SUB_BIND, 1, 0);
+    return ngx_push_subscribe(&c->push, t, 2, NGX_PUSH_SUB_BIND, sim_sub_qos,
+                              0);
 }
 
 
@@ -464,7 +516,7 @@ sim_save(ngx_push_kind_t kind, ngx_uint_t product, ngx_uint_t number,
 
     save.payload = &cl;
     save.size = b.last - b.pos;
-    save.qos = 1;
+    save.qos = sim_save_qos;
     save.ttl = ttl;
 
     rc = ngx_push_memory_store.save(&save, NULL, none);
@@ -486,6 +538,9 @@ sim_ack(sim_conn_t *c, ngx_uint_t pid)
 
     if (rc == NGX_DECLINED) {
         sim_gone(c);
+
+    } else if (rc == NGX_OK && c->again && c->resent) {
+        c->resent--;
     }
 
     return rc;
@@ -513,7 +568,8 @@ sim_ack_some(sim_conn_t *c)
                 (c->npids - i) * sizeof(uint16_t));
 
     if (sim_ack(c, pid) == NGX_OK) {
-        sim_take(c);
+        c->want |= c->push.behind;
+        sim_settle(c);
     }
 }
 
@@ -546,6 +602,7 @@ sim_save_some(void)
     kind = sim_random(20) == 0 ? NGX_PUSH_UPLINK : sim_random(3);
     ttl = sim_random(8) == 0 ? 0 : sim_random(3) ? 100 : sim_random(5) + 1;
     product = sim_random(STUB_PRODUCTS);
+    sim_save_qos = sim_random(4) != 0;
 
     (void) sim_save(kind, product,
                     kind == NGX_PUSH_INBOX ? sim_random(SIM_USERS)
@@ -559,13 +616,17 @@ sim_claim_some(void)
 {
     sim_conn_t  *c;
 
+    sim_window = sim_random(3) ? 4 : sim_random(8) + 1;
+    sim_sub_qos = sim_random(4) != 0;
+
     c = sim_claim(sim_random(STUB_PRODUCTS), sim_random(SIM_USERS),
                   sim_random(SIM_DEVICES), sim_random(5) == 0,
                   sim_random(3) ? 1000 : sim_random(3),
                   sim_random(4) ? 0 : sim_size() + sizeof(sim_body_t));
 
-    if (c && sim_bind(c, c->product) == NGX_OK) {
-        sim_take(c);
+    if (c && c->used && sim_bind(c, c->product) == NGX_OK) {
+        c->want = 1;
+        sim_settle(c);
     }
 }
 
@@ -601,7 +662,7 @@ sim_step(void)
     product = sim_random(STUB_PRODUCTS);
     c = &sim_conns[sim_random(SIM_CONNS)];
 
-    switch (sim_random(24)) {
+    switch (sim_random(26)) {
 
     case 0:
     case 1:
@@ -609,8 +670,11 @@ sim_step(void)
         break;
 
     case 2:
+        sim_sub_qos = sim_random(4) != 0;
+
         if (c->used && sim_bind(c, product) == NGX_OK) {
-            sim_take(c);
+            c->want = 1;
+            sim_settle(c);
         }
 
         break;
@@ -622,7 +686,8 @@ sim_step(void)
                                      NGX_PUSH_SUB_OWN)
                        == NGX_OK)
         {
-            sim_take(c);
+            c->want = 1;
+            sim_settle(c);
         }
 
         break;
@@ -667,6 +732,21 @@ sim_step(void)
         sim_save_some();
         break;
 
+    case 15:
+        if (c->used) {
+            sim_block(c);
+        }
+
+        break;
+
+    case 16:
+    case 17:
+        if (c->used && c->push.blocked) {
+            sim_unblock(c);
+        }
+
+        break;
+
     default:
         if (c->used) {
             sim_ack_some(c);
@@ -678,4 +758,37 @@ sim_step(void)
     }
 
     stub_events();
+}
+
+
+ngx_uint_t
+sim_forgotten(void)
+{
+    ngx_int_t        n, k;
+    ngx_uint_t       i, forgotten;
+    sim_conn_t      *c;
+    ngx_push_out_t   out[SIM_OUT];
+
+    forgotten = 0;
+
+    for (i = 0; i < SIM_CONNS; i++) {
+        c = &sim_conns[i];
+
+        if (!c->used || c->push.blocked || c->again
+            || (c->push.behind && c->npids))
+        {
+            continue;
+        }
+
+        n = ngx_push_take(&c->push, out, SIM_OUT);
+
+        for (k = 0; k < n; k++) {
+            sim_got(c, &out[k]);
+            forgotten++;
+        }
+
+        ngx_push_unpin();
+    }
+
+    return forgotten;
 }

@@ -11,7 +11,9 @@
 /*
  * A worker without sockets: connections that claim, subscribe, take,
  * acknowledge and leave, and saves, picked at random.  What is taken is
- * looked at: whole, for this device, in order.
+ * looked at: whole, for this device, in order.  When a connection takes is
+ * what the room does: when it is told, when its socket takes octets again,
+ * when its window was resent, and after an acknowledgement if it is behind.
  */
 
 
@@ -38,6 +40,9 @@ typedef struct {
     ngx_uint_t           nonce;        /* of them without an id */
     ngx_uint_t           kicks;
     ngx_uint_t           present;      /* its MQTT session was resumed */
+    ngx_uint_t           again;        /* its window is being resent */
+    ngx_uint_t           resent;       /* as far as this */
+    ngx_uint_t           want;         /* told that there may be something */
     uint64_t             last_seq;     /* of the newest delivery */
     ngx_uint_t           last_pid;
     ngx_uint_t           npids;        /* not acknowledged yet */
@@ -72,6 +77,18 @@ ngx_int_t sim_save(ngx_push_kind_t kind, ngx_uint_t product,
     ngx_uint_t number, size_t size, time_t ttl, ngx_push_save_t *op);
 ngx_int_t sim_ack(sim_conn_t *c, ngx_uint_t pid);
 void sim_take(sim_conn_t *c);
+
+/* What the room does at the end of each step, and when a socket is full. */
+
+void sim_settle(sim_conn_t *c);
+void sim_block(sim_conn_t *c);
+void sim_unblock(sim_conn_t *c);
+
+/* Of claims and subscriptions, messages from now on; 4, 1 and 1. */
+
+extern ngx_uint_t          sim_window;
+extern ngx_uint_t          sim_sub_qos;
+extern ngx_uint_t          sim_save_qos;
 void sim_release(sim_conn_t *c, ngx_uint_t broken, uint32_t expiry,
     ngx_uint_t will);
 
@@ -82,6 +99,14 @@ ngx_int_t sim_bind(sim_conn_t *c, ngx_uint_t product);
 /* One random step. */
 
 void sim_step(void);
+
+/*
+ * When nothing is on its way any more: a connection that would be given
+ * something if it took, and has nothing to wait for, was not told.  The
+ * number of such messages, which are given to it.
+ */
+
+ngx_uint_t sim_forgotten(void);
 
 
 #endif /* _ZONE_SIM_H_INCLUDED_ */
