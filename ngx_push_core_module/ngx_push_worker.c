@@ -28,7 +28,7 @@ static void ngx_push_workers_unlock(void);
 static ngx_event_t       ngx_push_tick_event;
 static ngx_event_t       ngx_push_drain_event;
 static ngx_connection_t  ngx_push_dummy;
-static ngx_uint_t        ngx_push_drain_left;
+static ngx_msec_t        ngx_push_drain_until;
 static uint32_t          ngx_push_drain_at;
 
 
@@ -353,7 +353,7 @@ ngx_push_worker_drain(void)
         pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
 
         ngx_push_drain_at = 0;
-        ngx_push_drain_left = pcf ? pcf->drain_time / NGX_PUSH_DRAIN_STEP : 0;
+        ngx_push_drain_until = ngx_current_msec + (pcf ? pcf->drain_time : 0);
     }
 
     if (ngx_push_conn_count() && !ngx_push_drain_event.timer_set) {
@@ -367,16 +367,20 @@ ngx_push_worker_drain_step(ngx_event_t *ev)
 {
     uint32_t          size;
     ngx_uint_t        n;
+    ngx_msec_int_t    left;
     ngx_push_conn_t  *pc;
 
     n = ngx_push_conn_count();
     size = ngx_push_conn_size();
+    left = (ngx_msec_int_t) (ngx_push_drain_until - ngx_current_msec);
 
-    /* an equal share each step; what came meanwhile goes in the last one */
+    /*
+     * An equal share of the time that is left, since steps come late when the
+     * machine is busy; what came meanwhile goes in the last one.
+     */
 
-    if (ngx_push_drain_left > 1) {
-        n = (n + ngx_push_drain_left - 1) / ngx_push_drain_left;
-        ngx_push_drain_left--;
+    if (left > NGX_PUSH_DRAIN_STEP) {
+        n = (n * NGX_PUSH_DRAIN_STEP + left - 1) / left;
     }
 
     while (n && ngx_push_drain_at < size) {
