@@ -42,7 +42,7 @@ MODULES := $(addprefix $(BUILD)/,$(addsuffix .so, \
            $(patsubst %/,%,$(sort $(dir $(SOURCES))))))
 
 .PHONY: all modules help setup run test prove unit fuzz fault bench check \
-        bench-document valgrind install clean FORCE
+        bench-million bench-document valgrind install clean FORCE
 .DELETE_ON_ERROR:
 
 all: modules $(BUILD)/nginx
@@ -59,6 +59,7 @@ help:
 	@echo 'make valgrind    the suites of VALGRIND_TESTS under memcheck'
 	@echo 'make fault       t/fault/*.t, with the fault points compiled in'
 	@echo 'make bench       beside mosquitto and Nchan (BENCH=--help)'
+	@echo 'make bench-million   a million devices (BENCH=--help)'
 	@echo 'make bench-document  docs/benchmarks.md from what it found'
 	@echo 'make install     modules and sample configuration (DESTDIR)'
 	@echo 'make clean       remove what was built'
@@ -114,9 +115,15 @@ bench:
 	@$(MAKE) --no-print-directory all
 	@util/bench $(BENCH)
 
+bench-million:
+	@util/setup bench
+	@$(MAKE) --no-print-directory all
+	@util/bench-million $(BENCH)
+
 bench-document:
 	@util/setup bench
 	@util/bench --document
+	@[ ! -e $(BUILD)/bench/million.json ] || util/bench-million --document
 
 install: all
 	install -d '$(DESTDIR)$(MODULEDIR)' '$(DESTDIR)$(LOADDIR)' \

@@ -35,7 +35,8 @@ for my $tests (\@small, \@large) {
 
 my %known = map { $_->{id} => 1 } map { @{ $_->{rows} } } @large;
 
-is_deeply([ grep { !$known{$_} } Bench::Targets::ids() ], [],
+# those of the million run are held by t/902-million.t
+is_deeply([ grep { !$known{$_} && !/^million-/ } Bench::Targets::ids() ], [],
           'goals are of rows that exist');
 
 my $seconds = 0;

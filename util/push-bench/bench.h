@@ -32,6 +32,7 @@
 #define BENCH_MAX_PIDS       16
 #define BENCH_MAX_HEADERS    16
 #define BENCH_MAX_TOPICS     4
+#define BENCH_MAX_STAGES     16
 
 /* the marks at the start of every payload; the rest of it is filler */
 #define BENCH_MARK_SIZE      32
@@ -44,7 +45,8 @@ typedef enum {
     BENCH_UNICAST,
     BENCH_BROADCAST,
     BENCH_GROUP,
-    BENCH_STORM
+    BENCH_STORM,
+    BENCH_STAGES
 } bench_mode_e;
 
 
@@ -62,6 +64,26 @@ typedef enum {
     BENCH_SUB_WEBSOCKET,
     BENCH_SUB_TRANSPORT
 } bench_sub_e;
+
+
+typedef enum {
+    BENCH_STAGE_HOLD = 0,
+    BENCH_STAGE_UNICAST,
+    BENCH_STAGE_BROADCAST
+} bench_stage_e;
+
+
+/* what is done with devices that are connected already: see --stage */
+
+typedef struct {
+    bench_stage_e            kind;
+    const char              *name;
+    int                      qos;
+    double                   rate;          /* messages/s; hold: pings/s */
+    uint64_t                 messages;      /* 0: by duration */
+    double                   duration;
+    double                   warmup;
+} bench_stage_t;
 
 
 /* filled once by bench_parse_options(), read-only afterwards */
@@ -93,6 +115,7 @@ typedef struct {
     const char              *cafile;
     int                      qos;
     int                      persistent;    /* keep the session over a drop */
+    int                      reconnect;     /* lost devices come back */
     uint32_t                 keepalive;
     uint32_t                 receive_max;
 
@@ -128,6 +151,9 @@ typedef struct {
     double                   timeout;
     double                   storm;         /* per cent of devices a second */
     double                   storm_delay;
+
+    bench_stage_t            stages[BENCH_MAX_STAGES];
+    int                      nstages;
 
     pid_t                    pids[BENCH_MAX_PIDS];
     int                      npids;
@@ -184,6 +210,10 @@ typedef struct {
     uint64_t                 c[BENCH_NCOUNTERS];
     bench_hist_t             hist[BENCH_NHISTS];
     uint32_t                 status[600];   /* HTTP answers by status */
+
+    /* stages: 0 when nothing that was accepted is still to come, looked at
+       only after the worker has stopped publishing for this stage */
+    uint64_t                 owed;
 } __attribute__((aligned(64))) bench_stats_t;
 
 
@@ -208,6 +238,9 @@ typedef struct {
     uint32_t                 phase;         /* written by the parent */
     uint32_t                 measuring;     /* histograms count while set */
     uint64_t                 run_start;     /* CLOCK_MONOTONIC, ns */
+
+    /* number of the one under way, from 1; set before the phase is RUN */
+    uint32_t                 stage;
 
     bench_note_t             error;         /* fatal: the parent ends the run */
     bench_note_t             refusal;       /* of a message */
@@ -276,13 +309,24 @@ typedef enum {
 } bench_dev_e;
 
 
+/* what a device has got of a log */
+
 typedef struct {
-    bench_conn_t             c;
-    uint32_t                 index;         /* among all devices of the run */
     uint32_t                 log;
     uint32_t                 next;          /* sequence expected next */
     uint32_t                 received;      /* first deliveries */
     uint64_t                 seen;          /* bit i: next - 1 - i was seen */
+} bench_track_t;
+
+#define BENCH_NO_LOG  UINT32_MAX
+
+
+/* tracks: its log; in stages the broadcasts too, otherwise BENCH_NO_LOG */
+
+typedef struct {
+    bench_conn_t             c;
+    uint32_t                 index;         /* among all devices of the run */
+    bench_track_t            track[2];
     uint8_t                  state;
     uint8_t                  leaving;       /* being dropped by the storm */
 } bench_device_t;
@@ -336,15 +380,23 @@ struct bench_worker_s {
     uint32_t                 ping_dev;
     uint64_t                 ping_at;
     uint32_t                 keepalive;
+    uint64_t                 ping_step;     /* ns; 0: by the keepalive */
     uint64_t                 storm_done;
+    uint32_t                 stage;         /* seen last; 0: none yet */
+    uint64_t                 owed_at;       /* when to count them again */
 
     bench_pub_t             *pub;           /* NULL: does not publish */
     uint32_t                 npub;
+    uint8_t                  publishing;    /* it has its part in that */
+    uint8_t                  common;        /* worker 0 publishes for all */
+    const char              *header;        /* HTTP, of this stage; or NULL */
+    int64_t                  base;          /* pending before the stage */
     uint32_t                 first_log;     /* logs it publishes to */
     uint32_t                 nlogs;
     uint32_t                 cursor;
     uint64_t                 issued;
-    uint64_t                 share;         /* of --messages */
+    uint64_t                 share;         /* of the messages, if limited */
+    uint8_t                  limited;
     double                   rate;
     uint64_t                 outstanding;   /* deliveries, in a closed loop */
     char                    *filler;
@@ -415,9 +467,13 @@ void bench_mark(const bench_worker_t *w, char *p, const bench_request_t *r);
 void bench_check(bench_worker_t *w, bench_device_t *d, const unsigned char *p,
     size_t len, int dup);
 void bench_check_final(bench_worker_t *w, bench_device_t *d);
+uint64_t bench_check_owed(bench_worker_t *w, bench_device_t *d);
 
 /* publish.c, http.c, mqttpub.c */
 void bench_publish_init(bench_worker_t *w);
+void bench_publish_plan(bench_worker_t *w, int common, double rate,
+    uint64_t messages, uint32_t outstanding);
+int bench_publish_unanswered(bench_worker_t *w);
 uint64_t bench_publish_tick(bench_worker_t *w);
 void bench_publish_flush(bench_worker_t *w);
 void bench_publish_finish(bench_worker_t *w);
@@ -433,6 +489,18 @@ void bench_mqttpub_write(bench_worker_t *w, bench_pub_t *pub,
 
 extern const bench_role_t  bench_http_role;
 extern const bench_role_t  bench_mqttpub_role;
+
+/* stage.c: options, and what a worker does about a stage */
+void bench_parse_stage(bench_opts_t *o, char *value);
+const char *bench_stage_kind(bench_stage_e kind);
+int bench_is_common(const bench_opts_t *o, uint32_t log);
+void bench_stage_enter(bench_worker_t *w);
+void bench_stage_tick(bench_worker_t *w);
+
+#define bench_stage_look(w)                                                   \
+    if (__atomic_load_n(&(w)->sh->stage, __ATOMIC_ACQUIRE) != (w)->stage) {   \
+        bench_stage_enter(w);                                                 \
+    }
 
 /* worker.c */
 void bench_worker(bench_opts_t *o, bench_shared_t *sh, uint32_t id, int wake);
@@ -452,7 +520,7 @@ typedef struct {
 
 void bench_proc_sample(const pid_t *pids, int n, bench_proc_t *s, int memory);
 
-/* report.c */
+/* results, all of them the parent's */
 
 typedef struct {
     uint64_t                 time;
@@ -460,6 +528,18 @@ typedef struct {
     bench_proc_t             server;        /* zero without --server-pid */
     bench_proc_t             own;           /* the workers, CPU only */
 } bench_sample_t;
+
+/* what came of a stage; times are 0 if it was not reached */
+
+typedef struct {
+    bench_sample_t           begin;         /* of the measured time */
+    bench_sample_t           end;
+    bench_sample_t           settled;       /* all delivered and connected */
+    bench_hist_t             hist[BENCH_NHISTS];
+    uint64_t                 away_from;     /* first seen a device missing */
+    uint64_t                 away_to;       /* last */
+    uint32_t                 away_most;     /* devices at a time */
+} bench_passed_t;
 
 typedef struct {
     bench_opts_t            *o;
@@ -474,9 +554,26 @@ typedef struct {
     bench_sample_t           end;
     bench_sample_t           last;          /* workers have checked */
     bench_hist_t             hist[BENCH_NHISTS];
+    bench_passed_t           passed[BENCH_MAX_STAGES];
     char                     error[512];    /* why the run ended early */
 } bench_run_t;
 
+/* what a phase waits for; each says whether it has come */
+typedef int (*bench_done_pt)(bench_run_t *run, const uint64_t *c);
+
+/* push_bench.c */
+int bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
+    uint64_t limit, int expects);
+void bench_set_phase(bench_run_t *run, bench_phase_e phase);
+void bench_merge(const bench_run_t *run, bench_hist_t *to);
+int bench_all_ready(bench_run_t *run, const uint64_t *c);
+int bench_all_delivered(bench_run_t *run, const uint64_t *c);
+
+/* stages.c: the parent's part */
+int bench_stages(bench_run_t *run);
+void bench_stages_watch(bench_run_t *run, const uint64_t *c, uint64_t now);
+
+/* report.c */
 void bench_sum(const bench_run_t *run, uint64_t *c);
 void bench_sample(bench_run_t *run, bench_sample_t *s, int memory);
 void bench_progress(const bench_run_t *run, const char *phase,

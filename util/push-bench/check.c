@@ -55,25 +55,25 @@ bench_mark(const bench_worker_t *w, char *p, const bench_request_t *r)
  */
 
 static int
-bench_check_sequence(bench_worker_t *w, bench_device_t *d, uint32_t seq)
+bench_check_sequence(bench_worker_t *w, bench_track_t *t, uint32_t seq)
 {
     uint32_t  n;
 
-    if (seq >= d->next) {
-        n = seq - d->next + 1;
-        d->seen = (n < 64 ? d->seen << n : 0) | 1;
-        d->next = seq + 1;
+    if (seq >= t->next) {
+        n = seq - t->next + 1;
+        t->seen = (n < 64 ? t->seen << n : 0) | 1;
+        t->next = seq + 1;
         return BENCH_OK;
     }
 
-    n = d->next - 1 - seq;
+    n = t->next - 1 - seq;
 
-    if (n >= 64 || (d->seen & ((uint64_t) 1 << n))) {
+    if (n >= 64 || (t->seen & ((uint64_t) 1 << n))) {
         bench_count(w, BENCH_C_DUPLICATES, 1);
         return BENCH_AGAIN;
     }
 
-    d->seen |= (uint64_t) 1 << n;
+    t->seen |= (uint64_t) 1 << n;
     bench_count(w, BENCH_C_MISORDERED, 1);
 
     return BENCH_OK;
@@ -84,8 +84,9 @@ void
 bench_check(bench_worker_t *w, bench_device_t *d, const unsigned char *p,
     size_t len, int dup)
 {
-    uint64_t      now;
-    bench_mark_t  m;
+    uint64_t        now;
+    bench_mark_t    m;
+    bench_track_t  *t;
 
     if (len < sizeof(m)) {
         bench_count(w, BENCH_C_FOREIGN, 1);
@@ -111,7 +112,9 @@ bench_check(bench_worker_t *w, bench_device_t *d, const unsigned char *p,
         return;
     }
 
-    if (m.log != d->log) {
+    t = m.log == d->track[1].log ? &d->track[1] : &d->track[0];
+
+    if (m.log != t->log) {
         bench_count(w, BENCH_C_MISDIRECTED, 1);
         return;
     }
@@ -120,11 +123,11 @@ bench_check(bench_worker_t *w, bench_device_t *d, const unsigned char *p,
         bench_count(w, BENCH_C_DUP_FLAG, 1);
     }
 
-    if (bench_check_sequence(w, d, m.seq) != BENCH_OK) {
+    if (bench_check_sequence(w, t, m.seq) != BENCH_OK) {
         return;
     }
 
-    d->received++;
+    t->received++;
     bench_count(w, BENCH_C_DELIVERED, 1);
 
     if (w->sh->measuring) {
@@ -138,18 +141,52 @@ bench_check(bench_worker_t *w, bench_device_t *d, const unsigned char *p,
 void
 bench_check_final(bench_worker_t *w, bench_device_t *d)
 {
-    uint32_t      most;
-    bench_log_t  *log;
+    uint32_t        i, most;
+    bench_log_t    *log;
+    bench_track_t  *t;
 
-    log = &w->sh->logs[d->log];
+    for (i = 0; i < 2; i++) {
+        t = &d->track[i];
 
-    if (log->accepted > d->received) {
-        bench_count(w, BENCH_C_MISSING, log->accepted - d->received);
+        if (t->log == BENCH_NO_LOG) {
+            continue;
+        }
+
+        log = &w->sh->logs[t->log];
+
+        if (log->accepted > t->received) {
+            bench_count(w, BENCH_C_MISSING, log->accepted - t->received);
+        }
+
+        most = log->accepted + log->unknown;
+
+        if (t->received > most) {
+            bench_count(w, BENCH_C_UNWANTED, t->received - most);
+        }
+    }
+}
+
+
+/* how much of what was accepted it does not have yet */
+
+uint64_t
+bench_check_owed(bench_worker_t *w, bench_device_t *d)
+{
+    uint32_t        i, accepted;
+    uint64_t        n;
+    bench_track_t  *t;
+
+    n = 0;
+
+    for (i = 0; i < 2; i++) {
+        t = &d->track[i];
+
+        if (t->log != BENCH_NO_LOG) {
+            accepted = __atomic_load_n(&w->sh->logs[t->log].accepted,
+                                       __ATOMIC_RELAXED);
+            n += accepted > t->received ? accepted - t->received : 0;
+        }
     }
 
-    most = log->accepted + log->unknown;
-
-    if (d->received > most) {
-        bench_count(w, BENCH_C_UNWANTED, d->received - most);
-    }
+    return n;
 }

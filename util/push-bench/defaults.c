@@ -94,6 +94,10 @@ bench_default_numbers(bench_opts_t *o)
     }
 
     if (o->mode == BENCH_STORM) {
+        o->reconnect = 1;
+    }
+
+    if (o->reconnect) {
         o->persistent = 1;
     }
 
@@ -158,6 +162,32 @@ bench_default_processes(bench_opts_t *o)
 }
 
 
+/* what they publish is told apart by the paths of our HTTP API */
+
+static void
+bench_check_stages(bench_opts_t *o)
+{
+    int  i;
+
+    if (o->nstages == 0 || o->subscriber != BENCH_SUB_MQTT) {
+        bench_usage_error("stages are of MQTT devices and need --stage");
+    }
+
+    o->publish = BENCH_PUB_NONE;
+
+    for (i = 0; i < o->nstages; i++) {
+        if (o->stages[i].kind != BENCH_STAGE_HOLD) {
+            o->publish = BENCH_PUB_HTTP;
+        }
+    }
+
+    if (o->publish == BENCH_PUB_HTTP && (o->http_host == NULL || o->url)) {
+        bench_usage_error("stages which publish need --http, and no "
+                          "--http-url-template");
+    }
+}
+
+
 static void
 bench_check_options(bench_opts_t *o)
 {
@@ -195,11 +225,16 @@ bench_check_options(bench_opts_t *o)
     if (o->mode == BENCH_CONNECT || o->mode == BENCH_IDLE) {
         o->publish = BENCH_PUB_NONE;
 
+    } else if (o->mode == BENCH_STAGES) {
+        bench_check_stages(o);
+
     } else if (o->publish == BENCH_PUB_NONE) {
         o->publish = o->http_host ? BENCH_PUB_HTTP : BENCH_PUB_MQTT;
     }
 
-    if (o->mode == BENCH_UNICAST || o->mode == BENCH_STORM) {
+    if (o->mode == BENCH_UNICAST || o->mode == BENCH_STORM
+        || o->mode == BENCH_STAGES)
+    {
         if (o->processes > o->connections / o->per_user) {
             bench_usage_error("more processes than users");
         }

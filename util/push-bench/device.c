@@ -53,17 +53,23 @@ bench_devices_init(bench_worker_t *w)
         d->c.role = &bench_device_roles[o->subscriber];
         d->c.fd = -1;
         d->index = w->first + i;
-        d->next = 1;
+        d->track[0].next = 1;
+        d->track[1].next = 1;
+        d->track[1].log = BENCH_NO_LOG;
 
         switch (o->mode) {
         case BENCH_BROADCAST:
-            d->log = 0;
+            d->track[0].log = 0;
             break;
         case BENCH_GROUP:
-            d->log = d->index % o->groups;
+            d->track[0].log = d->index % o->groups;
             break;
         default:
-            d->log = d->index / o->per_user;
+            d->track[0].log = d->index / o->per_user;
+        }
+
+        if (o->mode == BENCH_STAGES) {
+            d->track[1].log = w->sh->nlogs - 1;
         }
     }
 
@@ -99,7 +105,7 @@ bench_device_start(bench_worker_t *w, bench_device_t *d)
     {
         bench_count(w, BENCH_C_FAILED, 1);
 
-        if (bench_phase(w) == BENCH_PHASE_CONNECT || o->mode != BENCH_STORM) {
+        if (bench_phase(w) == BENCH_PHASE_CONNECT || !o->reconnect) {
             bench_note(&w->sh->error, "device %u: %s:%d: %s%s", d->index,
                        o->host, o->port, strerror(errno),
                        errno == EADDRNOTAVAIL ? " (more --sources?)" : "");
@@ -182,29 +188,33 @@ bench_devices_storm(bench_worker_t *w)
 }
 
 
-/* every device once in half a keepalive, evenly spread */
+/* every device once in half a keepalive, or at the stage's rate; evenly */
 
 static uint64_t
 bench_devices_ping(bench_worker_t *w)
 {
-    uint64_t         step, n;
+    uint64_t         step, young, n;
     bench_device_t  *d;
 
     static const char  ping[2] = { (char) 0xc0, 0 };
 
-    if (w->keepalive == 0 || w->ndev == 0) {
+    if ((w->keepalive == 0 && w->ping_step == 0) || w->ndev == 0) {
         return BENCH_FAR;
     }
 
-    step = (uint64_t) w->keepalive * 500000000 / w->ndev;
+    step = w->ping_step;
+    young = 0;
+
+    if (step == 0) {
+        step = (uint64_t) w->keepalive * 500000000 / w->ndev;
+        young = (uint64_t) w->keepalive * 250000000;
+    }
 
     for (n = 0; w->ping_at + step <= w->now && n < 1000; n++) {
         w->ping_at += step;
         d = &w->dev[w->ping_dev++ % w->ndev];
 
-        if (d->state == BENCH_DEV_READY
-            && w->now - d->c.started > (uint64_t) w->keepalive * 250000000)
-        {
+        if (d->state == BENCH_DEV_READY && w->now - d->c.started > young) {
             bench_count(w, BENCH_C_PINGS, 1);
             (void) bench_net_send(w, &d->c, ping, 2);
         }
@@ -548,7 +558,7 @@ bench_device_closed(bench_worker_t *w, bench_conn_t *c, const char *why)
 
     d->leaving = 0;
 
-    if (o->mode == BENCH_STORM && bench_phase(w) <= BENCH_PHASE_DRAIN) {
+    if (o->reconnect && bench_phase(w) <= BENCH_PHASE_DRAIN) {
         bench_device_reconnect(w, d, delay);
     }
 }

@@ -43,34 +43,42 @@ const bench_role_t  bench_http_role = {
 
 
 static const char *
-bench_http_url(const bench_opts_t *o)
+bench_http_url(const bench_opts_t *o, uint32_t log)
 {
     if (o->url) {
         return o->url;
     }
 
-    switch (o->mode) {
-    case BENCH_BROADCAST:
+    if (bench_is_common(o, log)) {
         return "/v1/%p/broadcasts";
-    case BENCH_GROUP:
-        return "/v1/%p/groups/g%g/messages";
-    default:
-        return "/v1/%p/users/%U/messages";
     }
+
+    return o->mode == BENCH_GROUP ? "/v1/%p/groups/g%g/messages"
+                                  : "/v1/%p/users/%U/messages";
 }
 
 
-/* the part of the head which is the same for all requests */
+/* the part of the head which is the same for all requests of a stage */
 
 static size_t
-bench_http_constant(const bench_opts_t *o, char **text)
+bench_http_constant(const bench_worker_t *w, char **text)
 {
-    int            i;
-    FILE          *f;
-    static char   *constant;
-    static size_t  len;
+    int                 i;
+    FILE               *f;
+    const bench_opts_t *o;
+    static char        *constant;
+    static size_t       len;
+    static const char  *header;
+
+    o = w->o;
+
+    if (constant && header != w->header) {
+        free(constant);
+        constant = NULL;
+    }
 
     if (constant == NULL) {
+        header = w->header;
         f = open_memstream(&constant, &len);
 
         if (f == NULL) {
@@ -86,6 +94,10 @@ bench_http_constant(const bench_opts_t *o, char **text)
 
         for (i = 0; i < o->nheaders; i++) {
             fprintf(f, "%s\r\n", o->headers[i]);
+        }
+
+        if (header) {
+            fprintf(f, "%s\r\n", header);
         }
 
         fprintf(f, "Content-Type: application/octet-stream\r\n"
@@ -108,7 +120,7 @@ bench_http_write(bench_worker_t *w, bench_pub_t *pub, const bench_request_t *r)
     bench_opts_t  *o;
 
     o = w->o;
-    n = bench_http_constant(o, &constant);
+    n = bench_http_constant(w, &constant);
 
     p = bench_net_reserve(&pub->c, 5 + 1024 + n + o->size);
 
@@ -116,7 +128,7 @@ bench_http_write(bench_worker_t *w, bench_pub_t *pub, const bench_request_t *r)
     p += 5;
 
     bench_publish_message(o, r->log, &user, &device);
-    p += bench_expand(o, p, 1024, bench_http_url(o), user, device);
+    p += bench_expand(o, p, 1024, bench_http_url(o, r->log), user, device);
 
     memcpy(p, constant, n);
     p += n;

@@ -27,13 +27,13 @@ bench_json_counters(FILE *f, const uint64_t *a, const uint64_t *b)
  */
 
 static void
-bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
-    const bench_sample_t *a, const bench_sample_t *b, int what)
+bench_json_between(FILE *f, bench_run_t *run, const bench_sample_t *a,
+    const bench_sample_t *b, int what)
 {
     double  t, user, system, n;
 
     if (a->time == 0 || b->time == 0) {
-        fprintf(f, "  \"%s\": null,\n", name);
+        fputs("null", f);
         return;
     }
 
@@ -42,7 +42,7 @@ bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
     user = b->server.user - a->server.user;
     system = b->server.system - a->server.system;
 
-    fprintf(f, "  \"%s\": {\"seconds\": %.3f, \"per_second\": %.1f, ", name, t,
+    fprintf(f, "{\"seconds\": %.3f, \"per_second\": %.1f, ", t,
             t > 0 ? n / t : 0);
 
     if (run->o->npids && b->server.gone == 0 && user + system > 0) {
@@ -59,7 +59,17 @@ bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
                "    \"counters\": ", b->own.user - a->own.user,
             b->own.system - a->own.system);
     bench_json_counters(f, a->c, b->c);
-    fputs("},\n", f);
+    fputc('}', f);
+}
+
+
+static void
+bench_json_stretch(FILE *f, bench_run_t *run, const char *name,
+    const bench_sample_t *a, const bench_sample_t *b, int what)
+{
+    fprintf(f, "  \"%s\": ", name);
+    bench_json_between(f, run, a, b, what);
+    fputs(",\n", f);
 }
 
 
@@ -111,6 +121,50 @@ bench_json_options(FILE *f, bench_run_t *run)
 
     bench_json_string(f, o->host);
     fprintf(f, ", \"port\": %d},\n", o->port);
+}
+
+
+/*
+ * "measured" as of the whole run; "settle" is what followed until all was
+ * delivered and everybody back
+ */
+
+static void
+bench_json_stages(FILE *f, bench_run_t *run)
+{
+    int                   i;
+    const bench_stage_t  *s;
+    bench_passed_t       *p;
+
+    fputs("  \"stages\": [", f);
+
+    for (i = 0; i < run->o->nstages; i++) {
+        s = &run->o->stages[i];
+        p = &run->passed[i];
+
+        fprintf(f, "%s\n  {\"name\": ", i ? "," : "");
+        bench_json_string(f, s->name);
+        fprintf(f, ", \"kind\": \"%s\", \"qos\": %d, \"rate\": %.1f, "
+                   "\"messages\": %llu,\n   \"measured\": ",
+                bench_stage_kind(s->kind), s->qos, s->rate,
+                (unsigned long long) s->messages);
+        bench_json_between(f, run, &p->begin, &p->end,
+                           s->kind == BENCH_STAGE_HOLD ? BENCH_C_PINGS
+                                                       : BENCH_C_DELIVERED);
+        fputs(",\n   \"settle\": ", f);
+        bench_json_between(f, run, &p->end, &p->settled, BENCH_C_DELIVERED);
+        fprintf(f, ",\n   \"away\": {\"seconds\": %.3f, \"most\": %u},\n"
+                   "   \"latency_us\": {",
+                (p->away_to - p->away_from) / 1e9, p->away_most);
+        bench_json_latency(f, "connect", &p->hist[BENCH_H_CONNECT]);
+        fputs(",\n    ", f);
+        bench_json_latency(f, "accept", &p->hist[BENCH_H_ACCEPT]);
+        fputs(",\n    ", f);
+        bench_json_latency(f, "delivery", &p->hist[BENCH_H_DELIVERY]);
+        fputs("}}", f);
+    }
+
+    fputs("],\n", f);
 }
 
 
@@ -174,6 +228,7 @@ bench_report_json(bench_run_t *run, int status)
     bench_json_latency(f, "delivery", &run->hist[BENCH_H_DELIVERY]);
     fputs("},\n", f);
 
+    bench_json_stages(f, run);
     bench_json_status(f, run);
 
     fputs("  \"whole\": ", f);

@@ -16,6 +16,7 @@ typedef enum {
     BENCH_HTTP,
     BENCH_PUBLISH,
     BENCH_SUBSCRIBER,
+    BENCH_STAGE,
     BENCH_PIDS
 } bench_own_type_e;
 
@@ -27,7 +28,7 @@ const char  bench_program[] = "push-bench";
 
 
 static const char *const  bench_modes[] = {
-    "connect", "idle", "unicast", "broadcast", "group", "storm"
+    "connect", "idle", "unicast", "broadcast", "group", "storm", "stages"
 };
 
 
@@ -74,7 +75,9 @@ static const bench_option_t  bench_options[] = {
     { "receive-maximum", BENCH_U32, bench_off(receive_max), 0, 65535, "N",
       "MQTT 5, 0 not sent (0)" },
     { "persistent", BENCH_FLAG, bench_off(persistent), 0, 0, NULL,
-      "keep the session over a drop (always in storm)" },
+      "keep the session over a drop (with --reconnect)" },
+    { "reconnect", BENCH_FLAG, bench_off(reconnect), 0, 0, NULL,
+      "lost devices come back, are no failure (storm)" },
 
     { NULL, 0, 0, 0, 0, NULL, "Names (templates: %u user, %d device of the "
       "user, %i device,\n  %g group, %U user name, %p product, %r run, %%)" },
@@ -138,6 +141,10 @@ static const bench_option_t  bench_options[] = {
       "of the devices drop and return each second (5)" },
     { "storm-delay", BENCH_DBL, bench_off(storm_delay), 0, 1000, "S",
       "before a dropped device returns (0.1)" },
+    { "stage", BENCH_STAGE, 0, 0, 0, "KIND[:...]",
+      "hold, unicast or broadcast; each may have name=\n"
+      "                             rate= duration= messages= warmup= qos=, "
+      "with commas" },
     { "timeout", BENCH_DBL, bench_off(timeout), 0.5, 1000, "S",
       "without any progress ends the run (5)" },
 
@@ -291,6 +298,10 @@ bench_parse_own(void *opts, const bench_option_t *p, char *value)
         bench_parse_subscriber(o, value);
         break;
 
+    case BENCH_STAGE:
+        bench_parse_stage(o, value);
+        break;
+
     case BENCH_PIDS:
         bench_parse_pids(o, value);
         break;
@@ -309,7 +320,8 @@ static const bench_usage_t  bench_usage = {
     "  unicast    messages to one user each\n"
     "  broadcast  messages to all\n"
     "  group      messages to groups\n"
-    "  storm      unicast while devices drop and return\n",
+    "  storm      unicast while devices drop and return\n"
+    "  stages     connect once, then each --stage\n",
 
     "1 when messages were lost, reordered, misdirected or damaged,\n"
     "a connection was lost or the run could not be made",

@@ -20,6 +20,9 @@
 #define BENCH_UNSENT  262144     /* QoS 0: bytes that may wait in a buffer */
 
 
+static int64_t bench_publish_pending(bench_worker_t *w);
+
+
 static const bench_role_t *
 bench_publish_role(const bench_opts_t *o)
 {
@@ -41,7 +44,7 @@ bench_publish_message(const bench_opts_t *o, uint32_t log, uint32_t *user,
         *user = log / o->per_user;
         *device = log % o->per_user;
 
-    } else if (o->mode != BENCH_BROADCAST) {
+    } else if (!bench_is_common(o, log)) {
         *user = log;
     }
 }
@@ -71,7 +74,8 @@ bench_publish_open(bench_worker_t *w, bench_pub_t *pub)
 void
 bench_publish_init(bench_worker_t *w)
 {
-    uint32_t       i, n;
+    int            common;
+    uint32_t       i;
     bench_pub_t   *pub;
     bench_opts_t  *o;
 
@@ -81,25 +85,16 @@ bench_publish_init(bench_worker_t *w)
         return;
     }
 
-    n = o->processes;
+    common = o->mode == BENCH_BROADCAST || o->mode == BENCH_GROUP;
+    bench_publish_plan(w, common, o->rate, o->messages, o->outstanding);
 
-    if (o->mode == BENCH_BROADCAST || o->mode == BENCH_GROUP) {
-        if (w->id != 0) {
-            return;
-        }
+    if (o->mode == BENCH_STAGES) {
+        w->publishing = 0;
 
-        n = 1;
-        w->first_log = 0;
-        w->nlogs = w->sh->nlogs;
-
-    } else {
-        w->first_log = w->first / o->per_user;
-        w->nlogs = w->ndev / o->per_user;
+    } else if (!w->publishing) {
+        return;
     }
 
-    w->share = o->messages / n + (w->id < o->messages % n);
-    w->rate = o->rate / n;
-    w->outstanding = (o->outstanding + n - 1) / n;
     w->npub = o->publishers < w->nlogs ? o->publishers : w->nlogs;
     w->pub = calloc(w->npub, sizeof(bench_pub_t));
 
@@ -121,6 +116,64 @@ bench_publish_init(bench_worker_t *w)
     if (i < w->npub) {
         bench_note(&w->sh->error, "out of memory");
     }
+}
+
+
+/*
+ * Its part in what is published from now on.  "common": to logs of which
+ * devices of all workers are members, by worker 0 alone.
+ */
+
+void
+bench_publish_plan(bench_worker_t *w, int common, double rate,
+    uint64_t messages, uint32_t outstanding)
+{
+    uint32_t       n;
+    bench_opts_t  *o;
+
+    o = w->o;
+    n = common ? 1 : o->processes;
+
+    w->common = common;
+    w->publishing = !common || w->id == 0;
+
+    if (!common) {
+        w->first_log = w->first / o->per_user;
+        w->nlogs = w->ndev / o->per_user;
+
+    } else if (o->mode == BENCH_STAGES) {
+        w->first_log = w->sh->nlogs - 1;
+        w->nlogs = 1;
+
+    } else {
+        w->first_log = 0;
+        w->nlogs = w->sh->nlogs;
+    }
+
+    w->share = messages / n + (w->id < messages % n);
+    w->limited = messages != 0;
+    w->rate = rate / n;
+    w->outstanding = (outstanding + n - 1) / n;
+    w->issued = 0;
+    w->cursor = 0;
+
+    w->base = 0;
+    w->base = bench_publish_pending(w);
+}
+
+
+int
+bench_publish_unanswered(bench_worker_t *w)
+{
+    uint32_t  i;
+
+    for (i = 0; i < w->npub; i++) {
+        if (w->pub[i].head != w->pub[i].tail) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -212,7 +265,7 @@ bench_publish_reopen(bench_worker_t *w)
 }
 
 
-/* deliveries which are still to come, as far as known */
+/* deliveries of what was published by this plan, still to come */
 
 static int64_t
 bench_publish_pending(bench_worker_t *w)
@@ -220,9 +273,9 @@ bench_publish_pending(bench_worker_t *w)
     int64_t   n;
     uint32_t  i;
 
-    n = w->st->c[BENCH_C_EXPECTED] - w->st->c[BENCH_C_WITHDRAWN];
+    n = w->st->c[BENCH_C_EXPECTED] - w->st->c[BENCH_C_WITHDRAWN] - w->base;
 
-    if (w->o->mode != BENCH_BROADCAST && w->o->mode != BENCH_GROUP) {
+    if (!w->common) {
         return n - w->st->c[BENCH_C_DELIVERED];
     }
 
@@ -302,13 +355,19 @@ bench_publish_tick(bench_worker_t *w)
         return BENCH_FAR;
     }
 
+    bench_stage_look(w);
+
+    if (!w->publishing) {
+        return BENCH_FAR;
+    }
+
     members = w->sh->logs[w->first_log].members;
     room = (int64_t) w->outstanding * members - bench_publish_pending(w);
     time = bench_now();
 
     for (n = 0; n < BENCH_BURST; n++) {
 
-        if (w->o->messages && w->issued == w->share) {
+        if (w->limited && w->issued == w->share) {
             return BENCH_FAR;
         }
 

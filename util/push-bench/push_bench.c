@@ -16,8 +16,9 @@
 #define BENCH_SETTLE  1000000000
 #define BENCH_SECOND  1000000000
 
-/* seconds the workers have to check and to close everything */
-#define BENCH_FINISH  30
+/* the workers have to check and to close everything: seconds, and more */
+#define BENCH_FINISH      30
+#define BENCH_FINISH_MORE 5000    /* connections a second */
 
 
 static volatile sig_atomic_t  bench_interrupted;
@@ -45,7 +46,7 @@ static bench_shared_t *
 bench_share(bench_opts_t *o)
 {
     size_t           size;
-    uint32_t         i, n;
+    uint32_t         i, n, log;
     bench_shared_t  *sh;
 
     switch (o->mode) {
@@ -54,6 +55,9 @@ bench_share(bench_opts_t *o)
         break;
     case BENCH_GROUP:
         n = o->groups;
+        break;
+    case BENCH_STAGES:
+        n = o->connections / o->per_user + 1;
         break;
     default:
         n = o->connections / o->per_user;
@@ -70,8 +74,13 @@ bench_share(bench_opts_t *o)
     sh->nlogs = n;
 
     for (i = 0; i < o->connections; i++) {
-        sh->logs[o->mode == BENCH_BROADCAST ? 0
-                 : o->mode == BENCH_GROUP ? i % n : i / o->per_user].members++;
+        log = o->mode == BENCH_BROADCAST ? 0
+              : o->mode == BENCH_GROUP ? i % n : i / o->per_user;
+        sh->logs[log].members++;
+    }
+
+    if (o->mode == BENCH_STAGES) {
+        sh->logs[n - 1].members = o->connections;
     }
 
     return sh;
@@ -183,19 +192,14 @@ bench_alive(bench_run_t *run, int thorough)
 }
 
 
-/* what a phase waits for; each says whether it has come */
-
-typedef int (*bench_done_pt)(bench_run_t *run, const uint64_t *c);
-
-
-static int
+int
 bench_all_ready(bench_run_t *run, const uint64_t *c)
 {
     return c[BENCH_C_READY] - c[BENCH_C_UNREADY] >= run->o->connections;
 }
 
 
-static int
+int
 bench_all_delivered(bench_run_t *run, const uint64_t *c)
 {
     (void) run;
@@ -217,17 +221,28 @@ bench_all_published(bench_run_t *run, const uint64_t *c)
 
 /*
  * What shows that a server is alive.  Once there is something to deliver,
- * devices that drop and return are no progress, and neither are duplicates.
+ * devices that drop and return are no progress, and neither are duplicates;
+ * unless it is they that are waited for.
  */
 
 static uint64_t
-bench_activity(const uint64_t *c)
+bench_activity(const bench_run_t *run, const uint64_t *c)
 {
+    uint64_t  n;
+
     if (c[BENCH_C_ISSUED] == 0) {
         return c[BENCH_C_READY];
     }
 
-    return c[BENCH_C_ACCEPTED] + c[BENCH_C_REFUSED] + c[BENCH_C_DELIVERED];
+    n = c[BENCH_C_ACCEPTED] + c[BENCH_C_REFUSED] + c[BENCH_C_DELIVERED];
+
+    if (run->o->reconnect && run->sh->stage
+        && run->sh->phase == BENCH_PHASE_DRAIN)
+    {
+        n += c[BENCH_C_READY];
+    }
+
+    return n;
 }
 
 
@@ -257,7 +272,7 @@ bench_stalled(bench_run_t *run, const char *phase, const uint64_t *c)
  * "expects": nothing happening for --timeout is an error.
  */
 
-static int
+int
 bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
     uint64_t limit, int expects)
 {
@@ -270,7 +285,7 @@ bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
     start = bench_now();
     second = start;
     active = start;
-    seen = bench_activity(prev);
+    seen = bench_activity(run, prev);
 
     ts.tv_sec = 0;
     ts.tv_nsec = BENCH_TICK;
@@ -278,6 +293,7 @@ bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
     for ( ;; ) {
         bench_sum(run, c);
         now = bench_now();
+        bench_stages_watch(run, c, now);
 
         if (done && done(run, c)) {
             return BENCH_OK;
@@ -291,7 +307,8 @@ bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
             return BENCH_ERROR;
         }
 
-        if (c[BENCH_C_UNREADY] && c[BENCH_C_LOST] >= run->o->connections
+        if (!run->o->reconnect && c[BENCH_C_UNREADY]
+            && c[BENCH_C_LOST] >= run->o->connections
             && c[BENCH_C_READY] == c[BENCH_C_UNREADY])
         {
             if (bench_alive(run, 1) == BENCH_OK) {
@@ -301,8 +318,8 @@ bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
             return BENCH_ERROR;
         }
 
-        if (bench_activity(c) != seen) {
-            seen = bench_activity(c);
+        if (bench_activity(run, c) != seen) {
+            seen = bench_activity(run, c);
             active = now;
         }
 
@@ -322,7 +339,7 @@ bench_wait(bench_run_t *run, const char *phase, bench_done_pt done,
 }
 
 
-static void
+void
 bench_set_phase(bench_run_t *run, bench_phase_e phase)
 {
     __atomic_store_n(&run->sh->phase, phase, __ATOMIC_RELEASE);
@@ -402,6 +419,10 @@ bench_phases(bench_run_t *run)
 
     bench_sample(run, &run->settled, 1);
 
+    if (o->mode == BENCH_STAGES) {
+        return bench_stages(run);
+    }
+
     if (o->mode != BENCH_IDLE) {
         return bench_publish(run);
     }
@@ -417,12 +438,27 @@ bench_phases(bench_run_t *run)
 }
 
 
+/* what all workers have in their histograms now */
+
+void
+bench_merge(const bench_run_t *run, bench_hist_t *to)
+{
+    int       h;
+    uint32_t  i;
+
+    for (i = 0; i < run->o->processes; i++) {
+        for (h = 0; h < BENCH_NHISTS; h++) {
+            bench_hist_merge(&to[h], &run->sh->st[i].hist[h]);
+        }
+    }
+}
+
+
 static void
 bench_finish(bench_run_t *run)
 {
-    int              h, i;
-    uint32_t         k;
-    uint64_t         start;
+    int              i;
+    uint64_t         start, seconds;
     struct timespec  ts;
 
     bench_set_phase(run, run->error[0] ? BENCH_PHASE_ABORT
@@ -432,9 +468,9 @@ bench_finish(bench_run_t *run)
     ts.tv_sec = 0;
     ts.tv_nsec = BENCH_TICK;
 
-    while (run->nworkers && bench_now() - start
-           < (uint64_t) BENCH_FINISH * BENCH_SECOND)
-    {
+    seconds = BENCH_FINISH + run->o->connections / BENCH_FINISH_MORE;
+
+    while (run->nworkers && bench_now() - start < seconds * BENCH_SECOND) {
         (void) bench_reap(run);
         nanosleep(&ts, NULL);
     }
@@ -451,10 +487,8 @@ bench_finish(bench_run_t *run)
     run->nworkers = 0;
     bench_sample(run, &run->last, 0);
 
-    for (k = 0; k < run->o->processes; k++) {
-        for (h = 0; h < BENCH_NHISTS; h++) {
-            bench_hist_merge(&run->hist[h], &run->sh->st[k].hist[h]);
-        }
+    if (run->sh->stage == 0) {
+        bench_merge(run, run->hist);
     }
 }
 

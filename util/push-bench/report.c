@@ -114,7 +114,7 @@ bench_verdict(bench_run_t *run)
 
     if (run->error[0] || c[BENCH_C_MISSING] || c[BENCH_C_MISORDERED]
         || c[BENCH_C_MISDIRECTED] || c[BENCH_C_CORRUPT]
-        || c[BENCH_C_UNWANTED] || c[BENCH_C_LOST])
+        || c[BENCH_C_UNWANTED] || (c[BENCH_C_LOST] && !run->o->reconnect))
     {
         return 1;
     }
@@ -264,6 +264,54 @@ bench_report_publish(FILE *f, bench_run_t *run)
 
 
 static void
+bench_report_stage(FILE *f, const bench_stage_t *s, const bench_passed_t *p,
+    int server)
+{
+    double          t;
+    uint64_t        n, lost;
+    const uint64_t  *b, *e;
+
+    if (p->begin.time == 0 || p->end.time == 0) {
+        return;
+    }
+
+    b = p->begin.c;
+    e = p->end.c;
+    t = bench_seconds(&p->begin, &p->end);
+
+    fprintf(f, "stage %s: %s, QoS %d, measured %.2f s\n", s->name,
+            bench_stage_kind(s->kind), s->qos, t);
+
+    if (s->kind == BENCH_STAGE_HOLD) {
+        n = e[BENCH_C_PINGS] - b[BENCH_C_PINGS];
+        bench_row(f, "pings", "%.0f/s", n / t);
+        bench_report_cpu(f, "pings", n, &p->begin, &p->end, server);
+
+    } else {
+        n = e[BENCH_C_DELIVERED] - b[BENCH_C_DELIVERED];
+        bench_row(f, "accepted", "%.0f messages/s",
+                  (e[BENCH_C_ACCEPTED] - b[BENCH_C_ACCEPTED]) / t);
+        bench_row(f, "delivered", "%.0f/s", n / t);
+        bench_report_cpu(f, "deliveries", n, &p->begin, &p->end, server);
+        bench_report_latency(f, "to delivery", &p->hist[BENCH_H_DELIVERY]);
+        bench_report_latency(f, "to answer", &p->hist[BENCH_H_ACCEPT]);
+    }
+
+    if (p->settled.time) {
+        e = p->settled.c;
+    }
+
+    lost = e[BENCH_C_LOST] - b[BENCH_C_LOST];
+
+    if (lost) {
+        bench_row(f, "connections lost", "%llu; at most %u away, for %.2f s",
+                  (unsigned long long) lost, p->away_most,
+                  (p->away_to - p->away_from) / 1e9);
+    }
+}
+
+
+static void
 bench_report_whole(FILE *f, bench_run_t *run)
 {
     int        i, n;
@@ -307,6 +355,7 @@ bench_report_whole(FILE *f, bench_run_t *run)
 void
 bench_report(bench_run_t *run, int status)
 {
+    int          i;
     FILE        *f;
     double       n;
     const char  *s;
@@ -330,6 +379,11 @@ bench_report(bench_run_t *run, int status)
 
     if (run->begin.time && run->end.time) {
         bench_report_publish(f, run);
+    }
+
+    for (i = 0; i < run->o->nstages; i++) {
+        bench_report_stage(f, &run->o->stages[i], &run->passed[i],
+                           run->o->npids);
     }
 
     bench_report_whole(f, run);

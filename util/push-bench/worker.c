@@ -132,6 +132,7 @@ bench_worker_events(bench_worker_t *w, uint64_t nap)
     n = epoll_pwait2(w->ep, events, BENCH_EVENTS, &ts, NULL);
 
     w->now = bench_now();
+    bench_stage_look(w);
     before = w->st->c[BENCH_C_DELIVERED];
 
     for (i = 0; i < n; i++) {
@@ -148,9 +149,7 @@ bench_worker_events(bench_worker_t *w, uint64_t nap)
 
     /* worker 0 waits for what all of them have got */
 
-    if (w->id && w->st->c[BENCH_C_DELIVERED] != before
-        && (w->o->mode == BENCH_BROADCAST || w->o->mode == BENCH_GROUP))
-    {
+    if (w->id && w->common && w->st->c[BENCH_C_DELIVERED] != before) {
         one = 1;
 
         if (write(w->wake, &one, sizeof(one)) != sizeof(one)) {
@@ -186,6 +185,7 @@ bench_worker(bench_opts_t *o, bench_shared_t *sh, uint32_t id, int wake)
         a = bench_devices_tick(&w);
         b = bench_publish_tick(&w);
         bench_publish_flush(&w);
+        bench_stage_tick(&w);
 
         bench_worker_events(&w, a < b ? a : b);
     }

@@ -49,6 +49,22 @@ my @TARGETS = (
     [ 'pings', 'floor', '<=', 1.2, 'pings: 1.2 x the echo floor' ],
     [ 'storm-missing', 'value', '<=', 0, 'storm: no loss' ],
     [ 'storm-of-quiet', 'value', '<', 3, 'storm: p99 under 3 x quiet' ],
+
+    # of "make bench-million"
+    [ 'million-pings', 'floor', '<=', 1.2,
+      'a million idle: 1.2 x the echo floor' ],
+    [ 'million-rate', 'value', '>=', 4_950, 'a million: unicast 5,000/s' ],
+    (map { [ "million-unicast-$_-of-few", 'floor', '>=', 0.8,
+             'unicast, ' . ($_ eq 'more' ? '100,000' : '1,000,000')
+             . ' devices: within 20 % of 10,000 beyond the floor\'s loss' ] }
+     qw(more all)),
+    (map { [ $_, 'floor', '<=', 1.3,
+             'a million: broadcast within 1.3 x the floor\'s time' ] }
+     qw(million-broadcast million-broadcast-qos1)),
+    [ 'million-kill', 'value', '>=', 1, 'a million: one worker killed' ],
+    [ 'million-missing', 'value', '<=', 0, 'a million: no loss' ],
+    [ 'million-dropped', 'value', '<=', 0, 'a million: none dropped' ],
+    [ 'million-alerts', 'value', '<=', 0, 'a million: nothing in the log' ],
 );
 
 # rows that have one
