@@ -472,7 +472,9 @@ ngx_push_room_tls_seal(ngx_push_room_conn_t *room, struct iovec *iov,
     p = ngx_push_room_sealed;
     off = 0;
 
-    if (tls->update) {
+    /* a batch is far less than what is left to the limit */
+
+    if (tls->update || ngx_push_tls_due(&tls->keys)) {
         tls->update = 0;
 
         ngx_memcpy(p + front, "\x18\0\0\1", 5);    /* the fifth is 0 too */
