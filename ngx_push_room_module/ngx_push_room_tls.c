@@ -64,6 +64,7 @@ ngx_push_room_tls_take(ngx_push_room_conn_t *room)
     c = ngx_push_room_connection(room);
 
     if (c->ssl->last == NGX_ERROR || c->ssl->last == NGX_DONE || c->buffered
+        || c->ssl->saved_read_handler || c->ssl->saved_write_handler
         || c->read->eof || c->read->error || c->write->error)
     {
         return;
@@ -74,6 +75,7 @@ ngx_push_room_tls_take(ngx_push_room_conn_t *room)
     rc = ngx_push_room_tls_keys(c, &keys);
 
     if (rc != NGX_OK) {
+        OPENSSL_cleanse(&keys, sizeof(ngx_push_tls_t));
         room->tls_stays = (rc != NGX_AGAIN);
         return;
     }
@@ -481,6 +483,10 @@ ngx_push_room_tls_seal(ngx_push_room_conn_t *room, struct iovec *iov,
     front = ngx_push_tls_front(&tls->keys);
     p = ngx_push_room_sealed;
     off = 0;
+
+    if (size > NGX_PUSH_ROOM_BATCH_MAX) {
+        return 0;
+    }
 
     /* a batch is far less than what is left to the limit */
 
