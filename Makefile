@@ -211,7 +211,7 @@ $(BUILD)/fuzz/$(1): t/fuzz/$(1).c $$(call linked,t/fuzz/$(1).c) $(HEADERS) \
                     | $(BUILD)/Makefile
 	@mkdir -p $$(@D)
 	@clang $(C_FLAGS) -fsanitize=fuzzer $(INCLUDES) -o $$@ \
-	    $$(filter %.c,$$^)
+	    $$(filter %.c,$$^) $$(call libs,t/fuzz/$(1).c)
 endef
 
 $(foreach t,$(UNIT),$(eval $(call unit_rules,$(t))))

@@ -56,7 +56,8 @@
 #define NGX_PUSH_ROOM_FACTS_MAX     256     /* octets that follow the names */
 
 #if (NGX_STREAM_SSL && OPENSSL_VERSION_NUMBER >= 0x10101000L                  \
-     && !defined LIBRESSL_VERSION_NUMBER && !defined OPENSSL_IS_BORINGSSL)
+     && !defined LIBRESSL_VERSION_NUMBER && !defined OPENSSL_IS_BORINGSSL     \
+     && !defined OPENSSL_IS_AWSLC)
 #define NGX_PUSH_ROOM_TLS           1
 #else
 #define NGX_PUSH_ROOM_TLS           0

@@ -64,6 +64,7 @@ ngx_push_room_tls_take(ngx_push_room_conn_t *room)
     c = ngx_push_room_connection(room);
 
     if (c->ssl->last == NGX_ERROR || c->ssl->last == NGX_DONE || c->buffered
+        || c->ssl->saved_read_handler || c->ssl->saved_write_handler
         || c->read->eof || c->read->error || c->write->error)
     {
         return;
@@ -74,6 +75,7 @@ ngx_push_room_tls_take(ngx_push_room_conn_t *room)
     rc = ngx_push_room_tls_keys(c, &keys);
 
     if (rc != NGX_OK) {
+        OPENSSL_cleanse(&keys, sizeof(ngx_push_tls_t));
         room->tls_stays = (rc != NGX_AGAIN);
         return;
     }
@@ -312,6 +314,13 @@ ngx_push_room_tls_control(ngx_push_room_conn_t *room,
         ngx_log_error(NGX_LOG_INFO, c->log, 0, "push: TLS alert %ui",
                       (ngx_uint_t) r->data[1]);
 
+        /* the level means nothing in TLS 1.3 (RFC 8446, section 6) */
+
+        if (tls->keys.tls13) {
+            return r->data[1] == NGX_PUSH_TLS_USER_CANCELED ? NGX_OK
+                                                            : NGX_ERROR;
+        }
+
         return r->data[0] == NGX_PUSH_ROOM_WARNING ? NGX_OK : NGX_ERROR;
     }
 
@@ -371,7 +380,8 @@ ngx_push_room_tls_key_update(ngx_push_room_conn_t *room,
 
 /*
  * Outside of any batch.  An alert is not waited for: there is none if the
- * socket takes no more, and the connection ends if it takes a part.
+ * socket takes no more, and the connection ends if it takes a part.  Nothing
+ * is written after a fatal one, not even what the batch holds.
  */
 
 static void
@@ -401,7 +411,9 @@ ngx_push_room_tls_alert(ngx_push_room_conn_t *room, ngx_uint_t level,
 
     n = ngx_push_tls_seal(&room->tls->keys, NGX_PUSH_TLS_ALERT, buf, 2);
 
-    if (n && ngx_send(c, buf, n) != (ssize_t) n) {
+    if (n == 0 || ngx_send(c, buf, n) != (ssize_t) n
+        || level == NGX_PUSH_ROOM_FATAL)
+    {
         c->write->error = 1;
     }
 }
@@ -472,7 +484,13 @@ ngx_push_room_tls_seal(ngx_push_room_conn_t *room, struct iovec *iov,
     p = ngx_push_room_sealed;
     off = 0;
 
-    if (tls->update) {
+    if (size > NGX_PUSH_ROOM_BATCH_MAX) {
+        return 0;
+    }
+
+    /* a batch is far less than what is left to the limit */
+
+    if (tls->update || ngx_push_tls_due(&tls->keys)) {
         tls->update = 0;
 
         ngx_memcpy(p + front, "\x18\0\0\1", 5);    /* the fifth is 0 too */

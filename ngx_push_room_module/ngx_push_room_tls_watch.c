@@ -127,6 +127,7 @@ static void
 ngx_push_room_tls_message(int write, int version, int type, const void *buf,
     size_t len, ngx_ssl_conn_t *ssl, void *arg)
 {
+    SSL_CTX                    *ctx;
     const u_char               *p;
     ngx_push_room_tls_seen_t   *seen;
     ngx_push_room_tls_watch_t  *watch;
@@ -157,9 +158,14 @@ ngx_push_room_tls_message(int write, int version, int type, const void *buf,
     }
 
     if (p[0] == SSL3_MT_FINISHED) {
-        if (version == TLS1_3_VERSION) {
-            SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl),
-                                        ngx_push_room_tls_keylog);
+        ctx = SSL_get_SSL_CTX(ssl);
+
+        /* SNI may have led to another server, which logs its keys */
+
+        if (version == TLS1_3_VERSION
+            && SSL_CTX_get_keylog_callback(ctx) == NULL)
+        {
+            SSL_CTX_set_keylog_callback(ctx, ngx_push_room_tls_keylog);
         }
 
     } else if (p[0] == SSL3_MT_KEY_UPDATE) {
@@ -285,8 +291,11 @@ ngx_push_room_tls_keys(ngx_connection_t *c, ngx_push_tls_t *keys)
 
     if (watch == NULL || cipher == NULL || watch->updated
         || SSL_get_shutdown(ssl)
+        || SSL_get_current_compression(ssl)
+#ifdef BIO_get_ktls_send
         || BIO_get_ktls_send(SSL_get_wbio(ssl))
         || BIO_get_ktls_recv(SSL_get_rbio(ssl))
+#endif
         || ngx_push_tls_suite(keys, SSL_CIPHER_get_cipher_nid(cipher),
                               SSL_CIPHER_get_handshake_digest(cipher))
            != NGX_PUSH_TLS_OK)
@@ -332,7 +341,9 @@ ngx_push_room_tls_keys(ngx_connection_t *c, ngx_push_tls_t *keys)
 
     code = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
 
-    if (code) {
+    if (code >= TLSEXT_max_fragment_length_512
+        && code <= TLSEXT_max_fragment_length_4096)
+    {
         keys->fragment = (uint16_t) (256 << code);
     }
 

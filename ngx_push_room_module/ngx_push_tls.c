@@ -200,6 +200,10 @@ ngx_push_tls_seal(ngx_push_tls_t *t, uint8_t type, uint8_t *p, size_t n)
     size_t    size, front, aad_len;
     uint8_t  *data, nonce[12], aad[NGX_PUSH_TLS_AAD_MAX];
 
+    if (t->out.seq >= NGX_PUSH_TLS_SEQ_MAX) {
+        return 0;
+    }
+
     front = ngx_push_tls_front(t);
     data = p + front;
 
@@ -278,6 +282,11 @@ ngx_push_tls_open(ngx_push_tls_t *t, uint8_t *p, size_t n,
 
     if (n < size) {
         return NGX_PUSH_TLS_AGAIN;
+    }
+
+    if (t->in.seq >= NGX_PUSH_TLS_SEQ_MAX) {
+        r->alert = NGX_PUSH_TLS_INTERNAL_ERROR;
+        return NGX_PUSH_TLS_ERROR;
     }
 
     data = p + front;

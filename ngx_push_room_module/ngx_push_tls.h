@@ -30,6 +30,16 @@
 
 #define NGX_PUSH_TLS_OVERHEAD    (NGX_PUSH_TLS_HEADER + 8 + 16)
 
+/*
+ * Records under one key.  UPDATE, of TLS 1.3: AES-GCM is to get another one
+ * before 2^24.5 (RFC 8446, section 5.5).  MAX: none is sealed or opened any
+ * more; TLS 1.2 has no other key, and small records stay below the blocks that
+ * the limit comes from.
+ */
+
+#define NGX_PUSH_TLS_SEQ_UPDATE  ((uint64_t) 1 << 24)
+#define NGX_PUSH_TLS_SEQ_MAX     ((uint64_t) 1 << 32)
+
 /* types of records */
 
 #define NGX_PUSH_TLS_ALERT       21
@@ -44,6 +54,7 @@
 #define NGX_PUSH_TLS_RECORD_OVERFLOW     22
 #define NGX_PUSH_TLS_DECODE_ERROR        50
 #define NGX_PUSH_TLS_INTERNAL_ERROR      80
+#define NGX_PUSH_TLS_USER_CANCELED       90
 #define NGX_PUSH_TLS_NO_RENEGOTIATION    100
 
 
@@ -111,6 +122,11 @@ int ngx_push_tls_keys13(ngx_push_tls_t *t, const uint8_t *in,
 int ngx_push_tls_keys12(ngx_push_tls_t *t, const uint8_t *master, size_t len,
     const uint8_t *client_random, const uint8_t *server_random);
 
+/* Whether a KeyUpdate has to be sent before the next data. */
+
+#define ngx_push_tls_due(t)                                                   \
+    ((t)->tls13 && (t)->out.seq >= NGX_PUSH_TLS_SEQ_UPDATE)
+
 /* The next key of a direction, TLS 1.3. */
 
 int ngx_push_tls_update(ngx_push_tls_t *t, ngx_push_tls_half_t *half);
@@ -118,7 +134,7 @@ int ngx_push_tls_update(ngx_push_tls_t *t, ngx_push_tls_half_t *half);
 /*
  * A record of n octets, at most NGX_PUSH_TLS_PLAIN_MAX, which stand at
  * p + ngx_push_tls_front(t); there are n + NGX_PUSH_TLS_OVERHEAD octets at p.
- * The length of the record, or 0.
+ * The length of the record, or 0: OpenSSL failed, or the key is used up.
  */
 
 size_t ngx_push_tls_front(ngx_push_tls_t *t);

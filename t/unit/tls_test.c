@@ -308,6 +308,53 @@ limits(void **state)
 }
 
 
+/* A key is not used for ever. */
+
+static void
+key_used_up(void **state)
+{
+    size_t                  i, size;
+    uint8_t                *p, record[1 + NGX_PUSH_TLS_OVERHEAD];
+    ngx_push_tls_t          server, client;
+    ngx_push_tls_record_t   r;
+
+    for (i = 0; i < NSUITES; i++) {
+        ends(&suites[i], &server, &client);
+
+        server.out.seq = NGX_PUSH_TLS_SEQ_UPDATE - 1;
+        assert_false(ngx_push_tls_due(&server));
+        free(sealed(&server, NGX_PUSH_TLS_DATA, 1, &size));
+        assert_int_equal(ngx_push_tls_due(&server), suites[i].tls13);
+
+        if (suites[i].tls13) {
+            assert_int_equal(ngx_push_tls_update(&server, &server.out),
+                             NGX_PUSH_TLS_OK);
+            assert_false(ngx_push_tls_due(&server));
+        }
+
+        /* the last record, and none behind it */
+
+        client.out.seq = NGX_PUSH_TLS_SEQ_MAX - 1;
+        server.in.seq = client.out.seq;
+
+        p = sealed(&client, NGX_PUSH_TLS_DATA, 1, &size);
+        assert_int_equal(ngx_push_tls_open(&server, p, size, &r),
+                         NGX_PUSH_TLS_OK);
+        free(p);
+
+        assert_int_equal(ngx_push_tls_seal(&client, NGX_PUSH_TLS_DATA,
+                                           record, 1), 0);
+
+        client.out.seq--;
+        p = sealed(&client, NGX_PUSH_TLS_DATA, 1, &size);
+        assert_int_equal(ngx_push_tls_open(&server, p, size, &r),
+                         NGX_PUSH_TLS_ERROR);
+        assert_int_equal(r.alert, NGX_PUSH_TLS_INTERNAL_ERROR);
+        free(p);
+    }
+}
+
+
 static void
 unknown(void **state)
 {
@@ -333,6 +380,7 @@ main(void)
         cmocka_unit_test(both_ways),
         cmocka_unit_test(every_bit),
         cmocka_unit_test(limits),
+        cmocka_unit_test(key_used_up),
         cmocka_unit_test(unknown),
     };
 
