@@ -16,6 +16,8 @@
 
 #include "zone_fixture.h"
 
+#include <sys/wait.h>
+
 
 static void
 test_take_ack(void **state)
@@ -128,6 +130,44 @@ test_at_once(void **state)
     pass(1);
     assert_int_equal(in_use(NGX_PUSH_MESSAGE), 0);
     assert_int_equal(in_use(NGX_PUSH_INFLIGHT), 0);
+}
+
+
+/* A message of another worker's stands before ours while its note waits. */
+
+static void
+test_at_once_after_note(void **state)
+{
+    int               status;
+    pid_t             pid;
+    sim_conn_t       *c;
+    ngx_push_save_t   op;
+
+    c = sim_claim(0, 1, 0, 0, 100, 0);
+    assert_int_equal(sim_bind(c, 0), NGX_OK);
+    sim_take(c);
+
+    pid = fork();
+
+    if (pid == 0) {
+        status = stub_worker() != NGX_OK
+                 || sim_save(NGX_PUSH_INBOX, 0, 1, 100, 100, NULL) != NGX_OK;
+        ngx_push_worker_exit((ngx_cycle_t *) ngx_cycle);
+        _exit(status);
+    }
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+
+    assert_false(c->push.behind);
+    assert_int_equal(sim_save(NGX_PUSH_INBOX, 0, 1, 100, 100, &op), NGX_OK);
+    assert_int_equal(op.seq, 2);
+    assert_int_equal(c->ndelivered, 0);
+
+    stub_events();
+    ngx_push_mailbox_read();
+    assert_int_equal(c->ndelivered, 2);
+    assert_int_equal(c->last_seq, 2);
 }
 
 
@@ -601,6 +641,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         zone_test(test_take_ack),
         zone_test(test_at_once),
+        zone_test(test_at_once_after_note),
         zone_test(test_resume),
         zone_test(test_resume_smaller),
         zone_test(test_nobody_forgotten),
