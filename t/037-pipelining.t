@@ -13,7 +13,7 @@ use Test::Nginx::Socket;
 use Time::HiRes qw(sleep time);
 
 repeat_each(1);
-plan tests => repeat_each() * 33;
+plan tests => repeat_each() * 36;
 
 certificate();                 # TEST 3 asks for it
 
@@ -598,5 +598,29 @@ same
 enough
 --- request
 GET /
+--- no_error_log
+[error]
+
+
+
+=== TEST 12: what stands behind the last answer is sent again, once
+--- config
+    location /two/ {
+        keepalive_requests 3;
+        rewrite ^/two(/.*) $1 break;
+        push_center;
+    }
+--- mqtt eval
+sub {
+    my ($t) = @_;
+    my @all = main::http()->pipeline(map {
+        ['POST', "/two$main::PATH", "$_"]
+    } 1 .. 8);
+
+    $t->say(CORE::join ' ', map { main::brief($_) } @all);
+    return $t->text;
+}
+--- mqtt_out
+#1 #2 #3 #4 #5 #6 #7 #8
 --- no_error_log
 [error]

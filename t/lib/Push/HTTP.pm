@@ -55,15 +55,23 @@ sub request {
 
 # Sends all requests [METHOD, PATH, BODY, HEADERS...] at once, and returns
 # their responses.  A connection that the server closed while it was idle is
-# opened anew.
+# opened anew, and so is one that it closes after some of the responses, as
+# in a reload: those behind "Connection: close" have not been looked at
+# (RFC 9112, 9.6) and are sent again.
 sub pipeline {
     my ($self, @requests) = @_;
-    my $bytes = join '', map { $self->format(@$_) } @requests;
+    my @responses;
 
-    $self->open if !$self->{socket} || $self->idle_closed;
-    $self->send_raw($bytes);
+    while (@requests) {
+        $self->open if !$self->{socket} || $self->idle_closed;
+        $self->send_raw(join '', map { $self->format(@$_) } @requests);
 
-    return map { $self->response($_->[0]) } @requests;
+        do {
+            push @responses, $self->response((shift @requests)->[0]);
+        } while (@requests && $self->{socket});
+    }
+
+    return @responses;
 }
 
 sub format {
