@@ -28,6 +28,7 @@ static ngx_push_page_t *ngx_push_page_grab(ngx_push_shard_t *sh,
 static ngx_uint_t ngx_push_page_take(ngx_push_shard_t *sh,
     ngx_push_class_t class, uint32_t n);
 static void ngx_push_page_give(uint32_t n);
+static void ngx_push_page_retire(ngx_push_page_t *page);
 static ngx_push_page_t *ngx_push_page_convert(ngx_push_shard_t *sh,
     ngx_push_class_t class);
 static void ngx_push_repair_message(ngx_push_shard_t *sh, void *record);
@@ -161,6 +162,11 @@ ngx_push_page_give(uint32_t n)
 
     head = ngx_push_zone->head;
 
+    /* empty before it is free: who dies taking it leaves no records in it */
+
+    ngx_push_page_retire(&ngx_push_zone->pages[n]);
+    ngx_push_zone->pages[n].fresh = 0;
+    ngx_memory_barrier();
     ngx_push_zone->pages[n].owner = 0;
     (void) __sync_fetch_and_add(&head->free_pages, 1);
 
@@ -169,6 +175,35 @@ ngx_push_page_give(uint32_t n)
     if (i < NGX_PUSH_RECYCLED) {
         head->recycled[i] = n;
         head->nrecycled = i + 1;
+    }
+}
+
+
+/*
+ * Records made here later begin with a generation beyond all that were given
+ * to those before: a record that is used and given back all the time has
+ * counted far ahead of the zone, and its old names must not come again.
+ */
+
+static void
+ngx_push_page_retire(ngx_push_page_t *page)
+{
+    size_t                 size;
+    u_char                *data;
+    uint32_t               n, gen, first;
+    ngx_push_zone_head_t  *head;
+
+    head = ngx_push_zone->head;
+    size = head->records[ngx_push_page_class(page)];
+    data = ngx_push_page_data(page - ngx_push_zone->pages);
+
+    for (n = 0; n < page->fresh; n++, data += size) {
+        gen = ((ngx_push_slot_t *) data)->gen;
+
+        do {
+            first = head->gen;
+        } while ((int32_t) (gen - first) > 0
+                 && !__sync_bool_compare_and_swap(&head->gen, first, gen));
     }
 }
 
@@ -200,6 +235,8 @@ ngx_push_page_convert(ngx_push_shard_t *sh, ngx_push_class_t class)
             if (page->used) {
                 continue;
             }
+
+            ngx_push_page_retire(page);
 
             ngx_push_page_unlink(sh, page);
             ngx_push_set(c->empty, c->empty - 1);

@@ -127,6 +127,59 @@ test_recycle(void **state)
 }
 
 
+/* A record made where others were never has the name of one of those. */
+
+static void
+test_generations(void **state)
+{
+    uint32_t            i, k, n, gens[600];
+    ngx_push_sub_t     *r[600], *old[600], *s;
+    ngx_push_shard_t   *sh;
+
+    sh = ngx_push_begin_shard(0);
+    n = 2 * ngx_push_page_records(NGX_PUSH_SUB);
+
+    for (i = 0; i < n; i++) {
+        old[i] = ngx_push_alloc(sh, NGX_PUSH_SUB);
+
+        for (k = 0; k < 1000; k++) {
+            ngx_push_free(sh, old[i]);
+            assert_ptr_equal(ngx_push_alloc(sh, NGX_PUSH_SUB), old[i]);
+            ngx_push_commit();
+        }
+
+        gens[i] = old[i]->slot.gen;
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_push_free(sh, old[i]);
+        ngx_push_commit();
+    }
+
+    /* one page goes to the zone and comes back, the other one stays */
+
+    ngx_push_pages_sweep(sh);
+
+    for (i = 0; i < n; i++) {
+        r[i] = ngx_push_alloc(sh, NGX_PUSH_SUB);
+        ngx_push_commit();
+    }
+
+    for (i = 0; i < n; i++) {
+        s = old[i];
+        assert_int_equal(s->slot.used, 1);
+        assert_true(s->slot.gen > gens[i]);
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_push_free(sh, r[i]);
+        ngx_push_commit();
+    }
+
+    ngx_push_end();
+}
+
+
 /* What is taken, written over and rolled back is a free record as before. */
 
 static void
@@ -575,6 +628,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         zone_test(test_alloc_free),
         zone_test(test_recycle),
+        zone_test(test_generations),
         zone_test(test_rollback_free_list),
         zone_test(test_rollback_pages),
         zone_test(test_recover),
