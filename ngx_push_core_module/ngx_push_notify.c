@@ -89,9 +89,9 @@ ngx_push_notify_user(ngx_push_shard_t *sh, ngx_push_target_t *t,
             continue;
         }
 
-        log = ngx_push_record(sub->log, NGX_PUSH_LOG);
+        log = ngx_push_sub_hinted(sh, sub);
 
-        if (log && log->incarnation == sub->incarnation) {
+        if (log) {
             inbox = log;
         }
 

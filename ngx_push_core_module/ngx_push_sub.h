@@ -56,6 +56,11 @@ ngx_push_member_t *ngx_push_member_find(ngx_push_log_t *log, uint32_t worker,
     uint32_t worker_gen);
 
 
+/* The inbox that a subscription's hint still leads to, or NULL. */
+
+ngx_push_log_t *ngx_push_sub_hinted(ngx_push_shard_t *sh,
+    ngx_push_sub_t *sub);
+
 /* The log of an inbox subscription, the cursor set to it; NULL: none. */
 
 ngx_push_log_t *ngx_push_sub_inbox(ngx_push_shard_t *sh,

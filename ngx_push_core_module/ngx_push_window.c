@@ -19,6 +19,23 @@ static ngx_uint_t ngx_push_window_remove(ngx_push_shard_t *sh,
 
 
 ngx_push_log_t *
+ngx_push_sub_hinted(ngx_push_shard_t *sh, ngx_push_sub_t *sub)
+{
+    ngx_push_log_t  *log;
+
+    /* a page may have become another shard's, which has not our lock */
+
+    if (ngx_push_owner(sub->log, NGX_PUSH_LOG) != (ngx_int_t) sh->index) {
+        return NULL;
+    }
+
+    log = ngx_push_record(sub->log, NGX_PUSH_LOG);
+
+    return (log && log->incarnation == sub->incarnation) ? log : NULL;
+}
+
+
+ngx_push_log_t *
 ngx_push_sub_inbox(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_sub_t *sub)
 {
@@ -27,9 +44,9 @@ ngx_push_sub_inbox(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_ref_t  *table, ref;
     uint64_t         hash;
 
-    log = ngx_push_record(sub->log, NGX_PUSH_LOG);
+    log = ngx_push_sub_hinted(sh, sub);
 
-    if (log && log->incarnation == sub->incarnation) {
+    if (log) {
         return log;
     }
 
