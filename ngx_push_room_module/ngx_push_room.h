@@ -405,8 +405,6 @@ extern ngx_push_transport_t    ngx_push_room_transport;
 
 ngx_int_t ngx_push_room_settle(ngx_push_room_conn_t *room);
 
-/* The window of a resumed session again. */
-
 
 /*
  * write: ngx_push_room_reserve() gives room for a small packet of up to size
