@@ -35,11 +35,13 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 FOLDERS := ngx_push_core_module ngx_push_room_module \
-           ngx_push_center_module ngx_push_dispatch_module
+           ngx_push_center_module ngx_push_dispatch_module \
+           ngx_push_core_module/redis ngx_push_core_module/journal
 SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(FOLDERS))))
 HEADERS := $(sort $(wildcard $(addsuffix /*.h,$(FOLDERS))))
-MODULES := $(addprefix $(BUILD)/,$(addsuffix .so, \
-           $(patsubst %/,%,$(sort $(dir $(SOURCES))))))
+LUA     := $(sort $(wildcard ngx_push_core_module/redis/lua/*.lua))
+MODULES := $(addprefix $(BUILD)/ngx_push_,$(addsuffix _module.so, \
+           core redis journal room center dispatch))
 
 .PHONY: all modules help setup run test prove unit fuzz fault bench check \
         bench-million bench-document valgrind install clean FORCE
@@ -78,7 +80,8 @@ $(BUILD)/inputs: FORCE
 	@mkdir -p $(BUILD)
 	@{ printf '%s\n' $(SOURCES) $(HEADERS) '$(BUILD_FLAGS)' \
 	       '$(NGINX_SRC) $(NDK_SRC)'; \
-	   grep -h '^ngx_module_t ' $(SOURCES) /dev/null || :; } > $@.new
+	   grep -h '^ngx_module_t ' $(SOURCES) /dev/null || :; \
+	   cksum $(LUA) /dev/null; } > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(BUILD)/Makefile: config util/configure $(BUILD)/inputs \

@@ -38,6 +38,9 @@
 #define NGX_PUSH_BUSY           -103  /* too many requests in flight */
 #define NGX_PUSH_EXPIRED        -104
 #define NGX_PUSH_DENIED         -105
+#define NGX_PUSH_MISMATCH       -106  /* idempotency key of another push */
+#define NGX_PUSH_PROGRESS       -107  /* that push is under way */
+#define NGX_PUSH_LIMITED        -108  /* too many keys are kept */
 
 
 /*

@@ -64,6 +64,8 @@ typedef struct {
 typedef struct ngx_push_zone_s      ngx_push_zone_t;
 typedef struct ngx_push_store_s     ngx_push_store_t;
 typedef struct ngx_push_register_s  ngx_push_register_t;
+typedef struct ngx_push_journal_s   ngx_push_journal_t;
+typedef struct ngx_push_cluster_s   ngx_push_cluster_t;
 
 
 /* The push { } block. */
@@ -83,6 +85,8 @@ typedef struct {
     ngx_push_zone_t     *zone;         /* NULL under nginx -t */
     ngx_push_store_t    *store;
     ngx_push_register_t *reg;
+    ngx_push_journal_t  *journal;      /* NULL: none */
+    ngx_push_cluster_t  *cluster;      /* NULL: a single node */
 } ngx_push_conf_t;
 
 

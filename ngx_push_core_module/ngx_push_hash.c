@@ -4,7 +4,7 @@
  */
 
 
-#include "ngx_push_zone.h"
+#include "ngx_push_mirror.h"
 
 
 /* SipHash-1-3 (Aumasson, Bernstein): names come from strangers */
@@ -59,4 +59,33 @@ ngx_push_hash(uint64_t seed, const u_char *p, size_t len)
     ngx_push_sipround(v);
 
     return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+
+/* FNV-1a: the same on every node, which the keyed hash of a zone is not. */
+
+static uint64_t
+ngx_push_fnv(uint64_t h, ngx_str_t *s)
+{
+    size_t  i;
+
+    for (i = 0; i < s->len; i++) {
+        h = (h ^ s->data[i]) * 0x100000001b3ULL;
+    }
+
+    return h * 0x100000001b3ULL;       /* as if by a NUL behind it */
+}
+
+
+uint64_t
+ngx_push_publisher_hash(ngx_push_product_t *product, ngx_str_t *user,
+    ngx_str_t *device)
+{
+    uint64_t  h;
+
+    h = ngx_push_fnv(0xcbf29ce484222325ULL, &product->name);
+    h = ngx_push_fnv(h, user);
+    h = ngx_push_fnv(h, device);
+
+    return h ? h : 1;
 }

@@ -51,8 +51,8 @@ typedef struct {
     uint32_t             expire;       /* zone second */
     uint32_t             created;      /* zone second */
     uint32_t             size;         /* of the payload */
-    ngx_push_ref_t       from;         /* the publishing session, for No */
-    uint32_t             from_gen;     /*   Local; 0: the center */
+    uint64_t             from;         /* publisher hash, for No Local; 0:
+                                          the center */
     uint8_t              qos;
     uint8_t              ctype_len;
     uint16_t             props_len;

@@ -18,6 +18,8 @@ static ngx_int_t ngx_push_memory_claim(ngx_push_claim_t *op,
     ngx_push_done_pt done, ngx_push_handle_t handle);
 static ngx_int_t ngx_push_memory_query(ngx_push_query_t *op,
     ngx_push_done_pt done, ngx_push_handle_t handle);
+static ngx_int_t ngx_push_memory_subscribe(ngx_push_bind_t *op,
+    ngx_push_done_pt done, ngx_push_handle_t handle);
 static ngx_uint_t ngx_push_query_is(ngx_push_session_t *s,
     uint64_t user_hash, ngx_push_product_t *product, ngx_str_t *user,
     ngx_push_sub_t **inbox);
@@ -30,7 +32,10 @@ ngx_push_register_t  ngx_push_memory_register = {
     ngx_string("memory"),
     ngx_push_memory_claim,
     ngx_push_session_release,
-    ngx_push_memory_query
+    ngx_push_memory_query,
+    ngx_push_memory_subscribe,
+    ngx_push_unsubscribe,
+    NULL
 };
 
 
@@ -48,6 +53,15 @@ ngx_push_memory_query(ngx_push_query_t *op, ngx_push_done_pt done,
 {
     return ngx_push_session_query(op->product, &op->user, &op->result,
                                   op->pool);
+}
+
+
+static ngx_int_t
+ngx_push_memory_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
+    ngx_push_handle_t handle)
+{
+    return ngx_push_subscribe(op->conn, op->targets, op->n, op->how, op->qos,
+                              op->id);
 }
 
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_push_sub.h"
+#include "ngx_push_mirror.h"
 
 
 #define NGX_PUSH_SESSION_STEPS  500    /* of one sweep, under the lock */
@@ -44,6 +45,29 @@ ngx_push_session_user(ngx_push_session_t *s)
     }
 
     return s->name;
+}
+
+
+uint64_t
+ngx_push_session_publisher(ngx_push_session_t *s)
+{
+    ngx_str_t            user, device;
+    ngx_push_conf_t     *pcf;
+    ngx_push_product_t  *product;
+
+    pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
+    product = pcf ? ngx_push_product_by_id(pcf, s->product) : NULL;
+
+    if (product == NULL) {
+        return 0;
+    }
+
+    user.data = ngx_push_session_user(s);
+    user.len = s->user_len;
+    device.data = user.data + s->user_len;
+    device.len = s->device_len;
+
+    return ngx_push_publisher_hash(product, &user, &device);
 }
 
 

@@ -150,6 +150,15 @@ typedef struct {
     ngx_uint_t           will_qos;
     uint32_t             will_ttl;     /* 0: the product's default */
 
+    /*
+     * in: what the register keeps of the device (ngx_push_session_pack()), or
+     * empty: its subscriptions, if "newer" than the zone's, and its cursors,
+     * of which the further one counts; the claim that it has given, or 0.
+     */
+    ngx_str_t            packed;
+    unsigned             newer:1;
+    uint32_t             registered;
+
     /* out */
     ngx_uint_t           present;      /* the MQTT session was resumed */
 } ngx_push_claim_t;

@@ -43,13 +43,25 @@ typedef struct {
     ngx_uint_t           qos;          /* 0, 1 */
     time_t               ttl;          /* seconds; 0: online only; -1: the
                                           product's default; cut to its max */
-    ngx_push_handle_t    from;         /* publishing session; 0: the center */
+    uint64_t             from;         /* ngx_push_publisher_hash() of the
+                                          device; 0: the center */
+
+    /*
+     * in: a name for this very push, or empty.  Within "idempotency_keep" a
+     * second save to the same target with the same key saves nothing: it gets
+     * the first one's answer and "replayed", or NGX_PUSH_MISMATCH when its
+     * fingerprint (of payload and options) differs, or NGX_PUSH_PROGRESS when
+     * the first has no answer yet.  Too many keys: NGX_PUSH_LIMITED.
+     */
+    ngx_str_t            key;          /* 1 .. 255 bytes */
+    uint64_t             fingerprint;
 
     /* out */
     uint64_t             incarnation;
     uint64_t             seq;
     ngx_uint_t           reached;      /* devices online, notified */
     time_t               expires;      /* wall clock */
+    ngx_uint_t           replayed;
 } ngx_push_save_t;
 
 
@@ -104,6 +116,19 @@ typedef struct {
 } ngx_push_read_t;
 
 
+/*
+ * Messages of a log that the zone does not hold and a device here wants; see
+ * ngx_push_mirror.h.  All after "after"; up to "upto", or 0: to the end.
+ */
+
+typedef struct {
+    ngx_push_target_t    target;       /* name: valid during the call */
+    uint64_t             incarnation;  /* 0: none known here, from the start */
+    uint64_t             after;
+    uint64_t             upto;
+} ngx_push_need_t;
+
+
 struct ngx_push_store_s {
     ngx_str_t            name;
 
@@ -122,6 +147,13 @@ struct ngx_push_store_s {
     /* A page of a log (uplink). NGX_OK with no entries at the end. */
     ngx_int_t          (*read)(ngx_push_read_t *op, ngx_push_done_pt done,
                                ngx_push_handle_t handle);
+
+    /*
+     * Fetches into the zone, by ngx_push_mirror_begin(), or _failed().  Called
+     * with no lock held, once at a time for a log of the zone.  NULL for a
+     * store whose logs are the zone's.
+     */
+    void               (*load)(ngx_push_need_t *need);
 };
 
 
@@ -131,6 +163,17 @@ typedef struct {
     ngx_pool_t          *pool;
     ngx_push_user_t      result;       /* out */
 } ngx_push_query_t;
+
+
+typedef struct {
+    /* in */
+    ngx_push_conn_t     *conn;         /* must stay until the answer */
+    ngx_push_target_t   *targets;      /* a copy is made, of names too */
+    ngx_uint_t           n;            /* 1, 2 */
+    ngx_uint_t           how;          /* as ngx_push_subscribe() has it */
+    ngx_uint_t           qos;
+    uint32_t             id;
+} ngx_push_bind_t;
 
 
 struct ngx_push_register_s {
@@ -148,6 +191,22 @@ struct ngx_push_register_s {
     /* NGX_OK, NGX_PUSH_NOT_FOUND. */
     ngx_int_t          (*query)(ngx_push_query_t *op, ngx_push_done_pt done,
                                ngx_push_handle_t handle);
+
+    /*
+     * As ngx_push_subscribe() and ngx_push_unsubscribe() (of one target), for
+     * all nodes: what is saved after the answer reaches the device.
+     */
+    ngx_int_t          (*subscribe)(ngx_push_bind_t *op,
+                               ngx_push_done_pt done,
+                               ngx_push_handle_t handle);
+    ngx_int_t          (*unsubscribe)(ngx_push_conn_t *conn,
+                               ngx_push_target_t *t, ngx_uint_t how);
+
+    /*
+     * Sessions have moved (ngx_push_moved_next()); called with no lock held,
+     * once until they were taken out.  NULL: nothing is noted.
+     */
+    void               (*moved)(void);
 };
 
 

@@ -31,7 +31,8 @@ ngx_push_store_t  ngx_push_memory_store = {
     ngx_string("memory"),
     ngx_push_memory_save,
     ngx_push_memory_status,
-    ngx_push_memory_read
+    ngx_push_memory_read,
+    NULL
 };
 
 
@@ -88,8 +89,7 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     }
 
     m->qos = op->qos;
-    m->from = op->from.index;
-    m->from_gen = op->from.gen;
+    m->from = op->from;
 
     ngx_push_log_append(sh, log, m);
     ngx_push_message_expire(sh, m, ngx_push_now() + ttl);

@@ -21,6 +21,10 @@
 
 u_char *ngx_push_session_user(ngx_push_session_t *s);
 
+/* ngx_push_publisher_hash() of the session's device; 0: product not here */
+
+uint64_t ngx_push_session_publisher(ngx_push_session_t *s);
+
 /*
  * Locks the shard of a connection's session.  NULL, with nothing locked, when
  * the session is no longer the connection's.

@@ -99,7 +99,7 @@ ngx_push_take_message(ngx_push_shard_t *sh, ngx_push_session_t *s,
 
     if (m->expire <= now
         || ((sub->flags & NGX_PUSH_SUB_NO_LOCAL)
-            && m->from == sub->session && m->from_gen == s->slot.gen))
+            && m->from && m->from == ngx_push_session_publisher(s)))
     {
         ngx_push_sub_pass(sub, m->seq);
         return NGX_DECLINED;

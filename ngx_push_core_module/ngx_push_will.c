@@ -73,6 +73,7 @@ ngx_push_will_set(ngx_push_shard_t *sh, ngx_push_session_t *s,
     m->name_len = claim->will.name.len;
     m->qos = claim->will_qos;
     m->seq = claim->will_ttl;
+    m->from = ngx_push_session_publisher(s);
 
     /* a long one is committed as BUILDING by now, and would be lost as WILL */
 
@@ -316,7 +317,7 @@ ngx_push_will_save(ngx_push_message_t *m, ngx_push_handle_t session,
     save.size = m->size;
     save.qos = m->qos;
     save.ttl = m->seq ? (time_t) m->seq : -1;
-    save.from = session;
+    save.from = m->from;
 
     return pcf->store->save(&save, ngx_push_will_done, handle);
 }

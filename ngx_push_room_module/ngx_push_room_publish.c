@@ -13,6 +13,7 @@
 
 
 #include "ngx_push_room.h"
+#include "ngx_push_mirror.h"
 
 
 static ngx_int_t ngx_push_room_alias(ngx_push_room_conn_t *room,
@@ -172,6 +173,27 @@ ngx_push_room_aliases_free(ngx_push_room_conn_t *room)
 }
 
 
+/* By the session's own product, whatever product it publishes to. */
+
+static uint64_t
+ngx_push_room_publisher(ngx_push_room_conn_t *room)
+{
+    ngx_str_t            user, device;
+    ngx_push_product_t  *product;
+
+    product = ngx_push_product_by_id(ngx_push_room_push, room->products[0]);
+
+    if (product == NULL) {
+        return 0;
+    }
+
+    ngx_push_room_user(room, &user);
+    ngx_push_room_device(room, &device);
+
+    return ngx_push_publisher_hash(product, &user, &device);
+}
+
+
 static ngx_int_t
 ngx_push_room_save(ngx_push_room_conn_t *room,
     ngx_push_mqtt_publish_t *publish, ngx_push_save_t *op)
@@ -192,7 +214,7 @@ ngx_push_room_save(ngx_push_room_conn_t *room,
     op->payload = &cl;
     op->size = publish->payload.len;
     op->qos = publish->qos;
-    op->from = room->push.session;
+    op->from = ngx_push_room_publisher(room);
     op->ttl = -1;
 
     if (ngx_push_mqtt_has(&publish->props, NGX_PUSH_MQTT_PROP_MESSAGE_EXPIRY))

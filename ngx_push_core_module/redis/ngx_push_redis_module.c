@@ -1,0 +1,48 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+/* The directives of Redis, and its parts put into the push block. */
+
+
+#include "ngx_push_redis.h"
+
+
+static void *ngx_push_redis_create_conf(ngx_conf_t *cf);
+
+
+static ngx_command_t  ngx_push_redis_commands[] = {
+      ngx_null_command
+};
+
+
+static ngx_push_module_t  ngx_push_redis_module_ctx = {
+    ngx_string("redis"),
+    ngx_push_redis_create_conf,
+    NULL
+};
+
+
+ngx_module_t  ngx_push_redis_module = {
+    NGX_MODULE_V1,
+    &ngx_push_redis_module_ctx,            /* module context */
+    ngx_push_redis_commands,               /* module directives */
+    NGX_PUSH_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_push_redis_create_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_push_redis_conf_t));
+}

@@ -1,0 +1,104 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+#ifndef _NGX_PUSH_REDIS_NODE_H_INCLUDED_
+#define _NGX_PUSH_REDIS_NODE_H_INCLUDED_
+
+
+/*
+ * Nodes and the bus between them.
+ *
+ * A node is known by its name and its epoch, which changes when its zone has
+ * lost its content.  It holds one lease; what the register says of a device
+ * counts only while the lease of the node named there stands at that epoch.
+ * Every worker keeps a table of all nodes, some seconds old at most.
+ *
+ * The bus carries frames to a node: hints that may be lost.  Whatever may
+ * have lost one raises the zone's check epoch (ngx_push_check_all()), and
+ * each session is then compared with the store at its next heartbeat.
+ */
+
+
+#include "ngx_push_redis.h"
+#include "ngx_push_mirror.h"
+
+
+/* name and epoch of this node; the epoch is never 0 */
+
+extern ngx_str_t   ngx_push_node_name;
+extern uint32_t    ngx_push_node_epoch;
+
+
+/* Does this node's lease stand at that epoch, as far as this worker knows? */
+
+ngx_uint_t ngx_push_node_alive(ngx_str_t *name, uint32_t epoch);
+
+
+/* A message for the devices of a node, saved or (seq 0) online only. */
+
+typedef struct {
+    ngx_push_target_t   *target;
+    uint64_t             incarnation;
+    uint64_t             seq;
+    ngx_str_t           *blob;         /* as stored; docs/redis.md */
+} ngx_push_bus_message_t;
+
+/*
+ * All of these put a frame for "node" into this worker's batch, sent at the
+ * end of this turn of the event loop.  To the own node is not sent: use the
+ * mirror.  Above 16 KiB only the note that there is a message is sent.
+ */
+
+void ngx_push_bus_message(ngx_str_t *node, ngx_push_bus_message_t *m);
+
+/*
+ * "claim" of the device has been taken by this node: whoever has an older one
+ * ends the connection with "reason" (0x8e), writes the cursors back, releases
+ * the device and answers; "done" is called with NGX_OK, or with NGX_DECLINED
+ * when there is no answer for "wait".
+ */
+
+typedef void (*ngx_push_bus_done_pt)(void *data, ngx_int_t rc);
+
+ngx_int_t ngx_push_bus_kick(ngx_str_t *node, ngx_push_product_t *product,
+    ngx_str_t *user, ngx_str_t *device, uint32_t claim, ngx_uint_t reason,
+    ngx_msec_t wait, ngx_push_bus_done_pt done, void *data);
+
+
+/*
+ * What the register gives the bus: a KICK has come for a device of this node.
+ * Ends it, writes back and releases, then calls done(data, NGX_OK) (at once
+ * when there is nothing to do).
+ */
+
+void ngx_push_register_evict(ngx_push_product_t *product, ngx_str_t *user,
+    ngx_str_t *device, uint32_t claim, ngx_uint_t reason,
+    ngx_push_bus_done_pt done, void *data);
+
+/*
+ * What the register gives the re-flush: writes one session of this node into
+ * Redis as it stands now, and fetches what the zone lacks of its logs.
+ * NGX_AGAIN: done() follows; NGX_PUSH_NOT_FOUND: the session is gone;
+ * NGX_PUSH_BUSY, NGX_ERROR: not now.
+ */
+
+ngx_int_t ngx_push_register_reflush(ngx_push_handle_t session,
+    ngx_push_bus_done_pt done, void *data);
+
+/* And all interest of this node in channels with members here, bounded. */
+
+ngx_int_t ngx_push_register_reflush_log(ngx_push_handle_t log,
+    ngx_push_bus_done_pt done, void *data);
+
+/*
+ * What the store gives the bus: a frame with a message has come; decodes the
+ * blob and hands it to the mirror.
+ */
+
+void ngx_push_store_arrived(ngx_push_bus_message_t *m);
+
+
+#endif /* _NGX_PUSH_REDIS_NODE_H_INCLUDED_ */
