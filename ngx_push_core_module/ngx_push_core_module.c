@@ -50,6 +50,16 @@ static ngx_push_conf_bounds_t  ngx_push_drain_bounds = {
     ngx_push_check_msec, 0, 3600000, " milliseconds"
 };
 
+/* less than the default is there for tests */
+
+static ngx_push_conf_bounds_t  ngx_push_keep_bounds = {
+    ngx_push_check_sec, 1, 7 * 24 * 3600, " seconds"
+};
+
+static ngx_push_conf_bounds_t  ngx_push_keys_bounds = {
+    ngx_push_check_num, 1, 1000000, ""
+};
+
 
 static ngx_command_t  ngx_push_core_commands[] = {
 
@@ -108,6 +118,20 @@ static ngx_command_t  ngx_push_core_commands[] = {
       0,
       offsetof(ngx_push_conf_t, drain_time),
       &ngx_push_drain_bounds },
+
+    { ngx_string("idempotency_keep"),
+      NGX_PUSH_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_sec_slot,
+      0,
+      offsetof(ngx_push_conf_t, idempotency_keep),
+      &ngx_push_keep_bounds },
+
+    { ngx_string("idempotency_limit"),
+      NGX_PUSH_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_push_conf_t, idempotency_limit),
+      &ngx_push_keys_bounds },
 
       ngx_null_command
 };
@@ -201,6 +225,8 @@ ngx_push_core_create_conf(ngx_conf_t *cf)
     pcf->session_expiry = NGX_CONF_UNSET;
     pcf->mailbox = NGX_CONF_UNSET_UINT;
     pcf->drain_time = NGX_CONF_UNSET_MSEC;
+    pcf->idempotency_keep = NGX_CONF_UNSET;
+    pcf->idempotency_limit = NGX_CONF_UNSET_UINT;
 
     return pcf;
 }
@@ -219,6 +245,8 @@ ngx_push_core_init_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(pcf->session_expiry, 7 * 24 * 3600);
     ngx_conf_init_uint_value(pcf->mailbox, 1024);
     ngx_conf_init_msec_value(pcf->drain_time, 10000);
+    ngx_conf_init_value(pcf->idempotency_keep, 600);
+    ngx_conf_init_uint_value(pcf->idempotency_limit, 1000);
 
     if (pcf->size == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
