@@ -110,7 +110,9 @@ typedef struct {
     uint32_t             subs;         /* channels: subscriptions, any state */
     ngx_push_ref_t       members;      /* channels: one per worker */
     ngx_push_ref_t       longname;     /* when it does not fit inline */
-    uint32_t             spare;
+    uint32_t             interest;     /* channels: by the register, members
+                                          it has told the store of, + 1; 0: the
+                                          store does not know this node */
     u_char               name[NGX_PUSH_LOG_INLINE];
 } ngx_push_log_t;
 

@@ -97,6 +97,20 @@ void ngx_push_mirror_end(ngx_push_fill_t *f);
 void ngx_push_mirror_failed(ngx_push_target_t *t);
 
 
+/*
+ * What the register was told of a log when a device of this node binds it or
+ * comes back: the store has it in this incarnation, "last" was given last and
+ * all up to "acked" is done with; incarnation 0: the store has none.  Before
+ * ngx_push_subscribe(), which starts an unknown device at the tail of a
+ * channel: at "known", so the log of a channel is made here when there is
+ * none.  Loads nothing: what is missing is asked for when a device wants it.
+ * NGX_OK, NGX_PUSH_FULL.
+ */
+
+ngx_int_t ngx_push_mirror_learn(ngx_push_target_t *t, uint64_t incarnation,
+    uint64_t last, uint64_t acked);
+
+
 /* All that may have missed something is compared at its next heartbeat. */
 
 void ngx_push_check_all(void);
@@ -148,6 +162,10 @@ ngx_int_t ngx_push_session_pack(ngx_push_handle_t session,
  */
 
 ngx_uint_t ngx_push_moved_next(ngx_push_handle_t *session);
+
+/* Notes one, as if it had moved: what was taken out could not be written. */
+
+void ngx_push_session_moved(ngx_push_handle_t session);
 
 /* Sets the claim that the register has given; 0 until then. */
 

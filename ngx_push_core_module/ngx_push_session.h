@@ -170,7 +170,11 @@ typedef struct {
  * longer this connection's: it has been taken over, close it.
  */
 
-/* NGX_OK, NGX_PUSH_FULL.  The former owner gets a KICK (0x8E) by mail. */
+/*
+ * NGX_OK, NGX_PUSH_FULL.  The former owner gets a KICK (0x8E) by mail.
+ * NGX_DECLINED: "registered" is older than what the session was given last, so
+ * another connection of the device is newer than this one.
+ */
 
 ngx_int_t ngx_push_session_claim(ngx_push_claim_t *claim);
 
