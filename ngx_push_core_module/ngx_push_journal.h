@@ -33,7 +33,11 @@ typedef struct {
     ngx_str_t            user;
     ngx_str_t            device;
     uint64_t             incarnation;  /* of the inbox */
-    uint64_t             acked;        /* everything up to it */
+    uint64_t             acked;        /* everything up to it; 0: nothing, the
+                                          device has become known */
+    uint64_t             all;          /* up to it by every known device, the
+                                          log's "a"; 0: not known.  What a
+                                          restore may leave out. */
 } ngx_push_journal_ack_t;
 
 
