@@ -29,6 +29,7 @@ sub new {
     my ($class, %opt) = @_;
 
     return bless {
+        host      => '127.0.0.1',
         mqtt_port => $ENV{TEST_NGINX_MQTT_PORT},
         http_port => $ENV{TEST_NGINX_PORT},
         product   => 'shop',
@@ -41,7 +42,8 @@ sub new {
 # A client that is not connected yet: socket(version => 5, ...)
 sub socket {
     my ($self, %opt) = @_;
-    return Push::MQTT->new(port => $self->{mqtt_port}, %opt);
+    return Push::MQTT->new(host => $self->{host}, port => $self->{mqtt_port},
+                           %opt);
 }
 
 # A client that is connected; dies if it was refused.  Options of the client
@@ -59,7 +61,8 @@ sub client {
 
 sub http {
     my ($self) = @_;
-    return $self->{http} //= Push::HTTP->new(port => $self->{http_port},
+    return $self->{http} //= Push::HTTP->new(host => $self->{host},
+                                             port => $self->{http_port},
                                              key => $self->{key});
 }
 

@@ -12,8 +12,8 @@ package Push::Server;
 #
 # Options of new(): workers, zone ("16m"), push (more lines for push{}),
 # product (more lines for the product), room (the stream servers), http (the
-# locations), main (lines at the top), log_level, env.  conf replaces all of
-# it.  In these texts {{mqtt}}, {{mqtts}}, {{http}}, {{spare}} are ports,
+# locations), main (lines at the top), log_level, env, netns (a network
+# namespace to run in) and host (its address).  conf replaces all of it.  In these texts {{mqtt}}, {{mqtts}}, {{http}}, {{spare}} are ports,
 # {{dir}} the folder, {{key}} and {{secret}} the product's keys, {{cert}} and
 # {{certkey}} files for TLS.
 #
@@ -24,6 +24,7 @@ use warnings;
 
 use File::Path qw(make_path);
 use Push::Dialogue;
+use Push::HTTP;
 use Push::Test ();
 use Time::HiRes qw(sleep time);
 
@@ -39,7 +40,7 @@ sub new {
         room => 'server { listen {{mqtt}}; push_room; }',
         http => 'location /v1/ { push_center; }'
                 . ' location = /metrics { push_metrics; }',
-        log_level => 'info', wait => 10, owner => $$,
+        log_level => 'info', wait => 10, owner => $$, host => '127.0.0.1',
         mqtt => $first, mqtts => $first + 1, http_port => $first + 2,
         spare => $first + 3, %opt,
     }, $class;
@@ -55,8 +56,33 @@ sub dir        { $_[0]{dir} }
 
 sub dialogue {
     my ($self, %opt) = @_;
-    return Push::Dialogue->new(mqtt_port => $self->{mqtt},
+    return Push::Dialogue->new(host => $self->{host},
+                               mqtt_port => $self->{mqtt},
                                http_port => $self->{http_port}, %opt);
+}
+
+sub http_client {
+    my ($self, %opt) = @_;
+    return Push::HTTP->new(host => $self->{host}, port => $self->{http_port},
+                           key => $Push::Test::API_KEY, %opt);
+}
+
+# What /metrics says, by name and labels.
+sub metrics {
+    my ($self) = @_;
+    my $http   = $self->http_client;
+    my $body   = $http->get('/metrics')->{body};
+
+    $http->close;
+    return { $body =~ /^(ngx_push_\w+(?:\{[^}]*\})?) (\S+)$/mg };
+}
+
+# The longest turn of any worker's event loop since the start, in ms.
+sub stall {
+    my ($self) = @_;
+    my $value  = $self->metrics->{ngx_push_loop_stall_seconds_max} // return;
+
+    return sprintf '%.0f', $value * 1000;
 }
 
 
@@ -149,7 +175,9 @@ sub run {
     my ($self, @args) = @_;
     my $dir = $self->{dir};
 
-    return system("'$ENV{TEST_NGINX_BINARY}' -e $dir/logs/error.log"
+    my $in  = defined $self->{netns} ? "ip netns exec $self->{netns} " : '';
+
+    return system("$in'$ENV{TEST_NGINX_BINARY}' -e $dir/logs/error.log"
                   . " -p $dir/ -c $dir/nginx.conf @args"
                   . " >> $dir/logs/stderr.log 2>&1");
 }
@@ -163,7 +191,7 @@ sub start {
 
     $self->until('its workers', sub { $self->workers == $self->{workers} });
     $self->until('its port', sub {
-        IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+        IO::Socket::INET->new(PeerAddr => $self->{host},
                               PeerPort => $self->{http_port});
     }) if !defined $self->{conf} || $self->{conf} =~ /\{\{http\}\}/;
 
@@ -312,6 +340,18 @@ sub stop {
         sleep 0.02;
     }
 
+    return $self;
+}
+
+
+# SIGKILL to all of its processes; returns when they have gone.
+sub kill_all {
+    my ($self) = @_;
+    my $master = $self->master // return $self;
+    my @all    = ($master, $self->workers($master));
+
+    kill 'KILL', @all;
+    $self->until('its processes to die', sub { !grep { alive($_) } @all });
     return $self;
 }
 

@@ -155,7 +155,7 @@ sub modules {
     return grep { -f }
            map({ "$dir/$_.so" } qw(ngx_stream_module ndk_http_module)),
            map({ "$build/ngx_push_${_}_module.so" }
-               qw(core room center dispatch));
+               qw(core redis journal room center dispatch));
 }
 
 sub allow_alert { push @allowed, @_ }
