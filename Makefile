@@ -11,6 +11,7 @@ FUZZ_TIME  ?= 30
 MQTT_PORT  ?= 1883
 MQTTS_PORT ?= 8883
 HTTP_PORT  ?= 8080
+REDIS_PORT ?= 16379
 WORKERS    ?= 2
 DESTDIR    ?=
 MODULEDIR  ?= /usr/lib/nginx/modules
@@ -43,7 +44,7 @@ LUA     := $(sort $(wildcard ngx_push_core_module/redis/lua/*.lua))
 MODULES := $(addprefix $(BUILD)/ngx_push_,$(addsuffix _module.so, \
            core redis journal room center dispatch))
 
-.PHONY: all modules help setup run test prove unit fuzz fault bench check \
+.PHONY: all modules help setup run cluster test prove unit fuzz fault bench check \
         bench-million bench-document valgrind install clean FORCE
 .DELETE_ON_ERROR:
 
@@ -53,6 +54,7 @@ help:
 	@echo 'make             the modules, in build/'
 	@echo 'make run         a demo server in the foreground; Ctrl-C ends it'
 	@echo '                 (MQTT_PORT MQTTS_PORT HTTP_PORT WORKERS)'
+	@echo 'make cluster     three nodes with Redis and MariaDB (REDIS_PORT)'
 	@echo 'make test        check, unit, then t/*.t (TESTS="t/x.t ...")'
 	@echo 'make unit        C unit tests only'
 	@echo 'make prove       t/*.t only'
@@ -112,6 +114,13 @@ run:
 	@$(MAKE) --no-print-directory all
 	@MQTT_PORT=$(MQTT_PORT) MQTTS_PORT=$(MQTTS_PORT) \
 	    HTTP_PORT=$(HTTP_PORT) WORKERS=$(WORKERS) util/run
+
+cluster:
+	@util/setup cluster
+	@$(MAKE) --no-print-directory all
+	@MQTT_PORT=$(MQTT_PORT) MQTTS_PORT=$(MQTTS_PORT) \
+	    HTTP_PORT=$(HTTP_PORT) REDIS_PORT=$(REDIS_PORT) \
+	    WORKERS=$(WORKERS) util/cluster
 
 bench:
 	@util/setup bench
