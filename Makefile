@@ -44,8 +44,8 @@ LUA     := $(sort $(wildcard ngx_push_core_module/redis/lua/*.lua))
 MODULES := $(addprefix $(BUILD)/ngx_push_,$(addsuffix _module.so, \
            core redis journal room center dispatch))
 
-.PHONY: all modules help setup run cluster test prove unit fuzz fault bench check \
-        bench-million bench-document valgrind install clean FORCE
+.PHONY: all modules help setup run cluster test prove unit fuzz fault bench \
+        check bench-million bench-document valgrind install clean FORCE
 .DELETE_ON_ERROR:
 
 all: modules $(BUILD)/nginx
