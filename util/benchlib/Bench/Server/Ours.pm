@@ -2,8 +2,9 @@ package Bench::Server::Ours;
 
 # nginx with ngx_push, as README.md says to set it up.
 #
-# Options: zone ("512m"); file, a path for the zone (none); push and product,
-# more lines for these blocks.
+# Options: zone ("512m"); file, a path for the zone (none); node ("bench");
+# push and product, more lines for these blocks; redis and journal, the values
+# of these directives (none).
 
 use strict;
 use warnings;
@@ -23,21 +24,28 @@ sub ports  { ('mqtt', 'http') }
 sub binary { "$BUILD/nginx" }
 
 sub modules {
+    my ($self) = @_;
+    my @parts = ('core', (grep { $self->{$_} } qw(redis journal)),
+                 qw(room center));
+
     return ("$MODULES/ngx_stream_module.so", "$MODULES/ndk_http_module.so",
-            map { "$BUILD/ngx_push_${_}_module.so" } qw(core room center));
+            map { "$BUILD/ngx_push_${_}_module.so" } @parts);
 }
 
 sub main {
     my ($self) = @_;
     my $zone = $self->{zone} // '512m';
     my $file = $self->{file} ? " file=$self->{file}" : '';
+    my $node = $self->{node} // 'bench';
     my ($push, $product) = map { $self->{$_} // '' } qw(push product);
+    my $more = join '', map { "    $_ $self->{$_};\n" }
+               grep { $self->{$_} } qw(redis journal);
 
     return <<"END";
 push {
     zone $zone$file;
-    node bench;
-    $push
+    node $node;
+$more    $push
 
     product bench {
         api_key $API_KEY;
