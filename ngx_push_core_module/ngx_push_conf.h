@@ -149,6 +149,15 @@ char *ngx_push_check_msec(ngx_conf_t *cf, void *post, void *data);
 char *ngx_push_check_size(ngx_conf_t *cf, void *post, void *data);
 
 
+/*
+ * A secret as it stands, or what is in file=PATH, without line ends at its
+ * end.  The path may be logged, the secret never is; nor may the caller.
+ */
+
+char *ngx_push_read_secret(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *secret);
+
+
 /* The handler of the directive product NAME { }; conf is a ngx_push_conf_t. */
 
 char *ngx_push_product_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

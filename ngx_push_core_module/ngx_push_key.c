@@ -29,8 +29,6 @@
 
 
 static ngx_uint_t ngx_push_parse_scopes(ngx_conf_t *cf);
-static char *ngx_push_read_secret(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_str_t *secret);
 static char *ngx_push_read_file(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text);
 static char *ngx_push_parse_public_key(ngx_conf_t *cf, ngx_str_t *alg,
@@ -250,9 +248,7 @@ ngx_push_product_token_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* A secret as it stands, or what is in file=PATH. */
-
-static char *
+char *
 ngx_push_read_secret(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *secret)
 {
     ngx_str_t  name;
