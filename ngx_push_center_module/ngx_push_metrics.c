@@ -424,6 +424,21 @@ ngx_push_metrics_workers(ngx_push_metrics_out_t *out)
         }
     }
 
+    ngx_push_metrics_head(out, "ngx_push_loop_stall_seconds_max", "gauge",
+                          "The longest that a turn of the worker's event loop "
+                          "took since its start.");
+
+    for (i = 0; i < NGX_PUSH_WORKERS; i++) {
+
+        if (state[i] == NGX_PUSH_WORKER_LIVE
+            || state[i] == NGX_PUSH_WORKER_DRAINING)
+        {
+            ngx_push_metrics_print(out, "ngx_push_loop_stall_seconds_max"
+                            "{worker=\"%ui\"} %.3f\n", i,
+                            ngx_push_worker_slot(i)->stats.stall / 1000.0);
+        }
+    }
+
     ngx_push_metrics_head(out, "ngx_push_mailbox_capacity", "gauge",
                           "Notes that a mailbox holds.");
     ngx_push_metrics_print(out, "ngx_push_mailbox_capacity %uD\n",

@@ -159,7 +159,13 @@ ngx_push_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    return ngx_push_worker_init(cycle, pcf);
+    if (ngx_push_worker_init(cycle, pcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_push_loop_init();
+
+    return NGX_OK;
 }
 
 

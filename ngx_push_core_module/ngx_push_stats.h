@@ -69,6 +69,7 @@ extern const char *ngx_push_conn_names[NGX_PUSH_CONNS];
 typedef struct {
     /* gauges */
     uint64_t             conns[NGX_PUSH_CONNS];
+    uint64_t             stall;            /* ms, the longest since its start */
 
     /* counters */
     uint64_t             accepted;         /* connections */

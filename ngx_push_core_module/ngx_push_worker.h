@@ -110,6 +110,10 @@ ngx_push_worker_alive(uint32_t slot, uint32_t gen)
 
 
 ngx_int_t ngx_push_worker_init(ngx_cycle_t *cycle, ngx_push_conf_t *pcf);
+
+/* begins to watch how long the event loop is away; in a worker with a slot */
+
+void ngx_push_loop_init(void);
 void ngx_push_worker_exit(ngx_cycle_t *cycle);
 
 /*

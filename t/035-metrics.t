@@ -15,7 +15,7 @@ allow_alert('exited on signal 9');
 repeat_each(1);
 master_on();
 workers(2);
-plan tests => repeat_each() * 38;
+plan tests => repeat_each() * 40;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -76,7 +76,7 @@ sub faults {
             $type{$name} = $is;
             push @bad, "$name lacks the prefix" if $name !~ /^ngx_push_/;
 
-        } elsif ($line =~ /^([a-z_]+)(\{(?:[a-z_]+="[^"\\]*",?)*\})? (\d+)$/) {
+        } elsif ($line =~ /^([a-z_]+)(\{(?:[a-z_]+="[^"\\]*",?)*\})? (\d+(?:\.\d+)?)$/) {
             push @bad, "$1 in the group of $name" if $1 ne $name;
             push @bad, "twice: $line" if $seen{$1 . ($2 // '')}++;
             $done{$1}++;
@@ -429,3 +429,34 @@ invalid number of arguments in "push_metrics" directive
 --- must_die
 --- error_log
 "push_metrics" directive is duplicate
+
+
+
+=== TEST 13: a turn of the event loop that takes long
+--- config
+    location = /metrics { push_metrics; }
+    location = /slow {
+        # tries a million ways
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        return 200;
+    }
+--- mqtt eval
+sub {
+    my ($t) = @_;
+    my $took = sub {
+        my $m = main::samples();
+        my ($max) = sort { $b <=> $a } map { $m->{$_} }
+                    grep { /loop_stall_seconds_max/ } keys %$m;
+        return $max;
+    };
+
+    my $before = $took->();
+    $t->http->get('/slow?x=' . 'a' x 20 . 'b');
+    my $after = $took->();
+
+    $t->say($after > $before && $after >= 0.008 && $after < 5
+            ? 'told' : "$before, then $after");
+    return $t->text;
+}
+--- mqtt_out
+told

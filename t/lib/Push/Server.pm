@@ -80,9 +80,11 @@ sub metrics {
 # The longest turn of any worker's event loop since the start, in ms.
 sub stall {
     my ($self) = @_;
-    my $value  = $self->metrics->{ngx_push_loop_stall_seconds_max} // return;
+    my $m      = $self->metrics;
+    my ($max)  = sort { $b <=> $a } map { $m->{$_} }
+                 grep { /^ngx_push_loop_stall_seconds_max/ } keys %$m;
 
-    return sprintf '%.0f', $value * 1000;
+    return sprintf '%.0f', 1000 * ($max // return);
 }
 
 
