@@ -77,6 +77,8 @@ struct ngx_push_center_ctx_s {
     ngx_chain_t                        *payload;
     ngx_chain_t                        *last;     /* of our own copy */
     size_t                              size;
+    time_t                              asked;    /* TTL; -1: none was */
+    ngx_str_t                           key;      /* Idempotency-Key, or "" */
 
     ngx_push_handle_t                   handle;   /* {0, 0}: not waiting */
 };
@@ -93,10 +95,14 @@ typedef enum {
     NGX_PUSH_PROBLEM_FORBIDDEN,
     NGX_PUSH_PROBLEM_NOT_FOUND,
     NGX_PUSH_PROBLEM_METHOD,
+    NGX_PUSH_PROBLEM_PROGRESS,
     NGX_PUSH_PROBLEM_TOO_LARGE,
+    NGX_PUSH_PROBLEM_MISMATCH,
+    NGX_PUSH_PROBLEM_LIMITED,
     NGX_PUSH_PROBLEM_INTERNAL,
     NGX_PUSH_PROBLEM_NOT_IMPLEMENTED,
     NGX_PUSH_PROBLEM_BUSY,
+    NGX_PUSH_PROBLEM_UNAVAILABLE,
     NGX_PUSH_PROBLEM_UNKNOWN,
     NGX_PUSH_PROBLEM_FULL
 } ngx_push_problem_t;
@@ -137,6 +143,15 @@ ngx_int_t ngx_push_center_uplink(ngx_http_request_t *r,
 
 ngx_int_t ngx_push_center_options(ngx_http_request_t *r,
     ngx_push_center_ctx_t *ctx, ngx_int_t *rc);
+
+/* The value of Idempotency-Key into ctx->key; what is wrong, or NULL. */
+
+const char *ngx_push_center_key(ngx_push_center_ctx_t *ctx, ngx_str_t *value);
+
+/* By which two pushes with one key are told apart, the same on every node. */
+
+uint64_t ngx_push_center_fingerprint(ngx_push_center_ctx_t *ctx,
+    ngx_push_save_t *op);
 
 
 /*

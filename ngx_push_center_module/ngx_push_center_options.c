@@ -10,8 +10,8 @@
 /*
  * The header fields that say how a message is to be pushed.  What would be
  * accepted and then not be done is refused: a client that asks for a message
- * to be replaced by its successor (Topic), for a repeat to be recognised
- * (Idempotency-Key), or that has encoded the payload, relies on it.
+ * to be replaced by its successor (Topic), or that has encoded the payload,
+ * relies on it.
  *
  * Urgency is done in full: it is for devices that ask for urgent messages
  * only, which none can, so every device gets every message.
@@ -56,9 +56,10 @@ static ngx_push_center_option_t  ngx_push_center_option_table[] = {
     { ngx_string("content-type"), "Content-Type",
       ngx_push_center_parse_type, 0 },
 
-    { ngx_string("topic"), "Topic", ngx_push_center_parse_topic, 1 },
     { ngx_string("idempotency-key"), "Idempotency-Key",
-      ngx_push_center_parse_any, 1 },
+      ngx_push_center_key, 0 },
+
+    { ngx_string("topic"), "Topic", ngx_push_center_parse_topic, 1 },
     { ngx_string("content-encoding"), "Content-Encoding",
       ngx_push_center_parse_any, 1 },
 
@@ -104,6 +105,7 @@ ngx_push_center_options(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
 
     product = ctx->target.product;
 
+    ctx->asked = ctx->ttl;
     ctx->ttl = (ctx->ttl < 0) ? product->ttl
                               : ngx_min(ctx->ttl, product->ttl_max);
 

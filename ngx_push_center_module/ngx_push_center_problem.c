@@ -8,37 +8,41 @@
 
 
 #define NGX_PUSH_PROBLEM_SIZE   640
-#define NGX_PUSH_PROBLEM_RETRY  1      /* seconds */
-
 
 typedef struct {
     ngx_uint_t    status;
+    ngx_uint_t    retry;               /* Retry-After, seconds; 0: none */
     const char   *type;                /* behind urn:ngx-push:problem: */
     const char   *title;
 } ngx_push_problem_type_t;
 
 
 static void ngx_push_center_drop_body(ngx_http_request_t *r);
-static ngx_int_t ngx_push_center_retry(ngx_http_request_t *r);
+static ngx_int_t ngx_push_center_retry(ngx_http_request_t *r,
+    ngx_uint_t seconds);
 
 
 /* In the order of ngx_push_problem_t.  The types are part of the API. */
 
 static ngx_push_problem_type_t  ngx_push_problem_types[] = {
-    { 400, "invalid-name", "Invalid name" },
-    { 400, "invalid-header", "Invalid header field" },
-    { 400, "invalid-parameter", "Invalid query parameter" },
-    { 400, "invalid-body", "Invalid message body" },
-    { 401, "unauthorized", "No valid API key" },
-    { 403, "forbidden", "Insufficient scope" },
-    { 404, "not-found", "Not found" },
-    { 405, "method-not-allowed", "Method not allowed" },
-    { 413, "payload-too-large", "Payload too large" },
-    { 500, "internal", "Internal error" },
-    { 501, "not-implemented", "Not implemented" },
-    { 503, "busy", "Too many requests in flight" },
-    { 504, "outcome-unknown", "Outcome unknown" },
-    { 507, "zone-full", "No room left" }
+    { 400, 0, "invalid-name", "Invalid name" },
+    { 400, 0, "invalid-header", "Invalid header field" },
+    { 400, 0, "invalid-parameter", "Invalid query parameter" },
+    { 400, 0, "invalid-body", "Invalid message body" },
+    { 401, 0, "unauthorized", "No valid API key" },
+    { 403, 0, "forbidden", "Insufficient scope" },
+    { 404, 0, "not-found", "Not found" },
+    { 405, 0, "method-not-allowed", "Method not allowed" },
+    { 409, 1, "in-progress", "The same push is under way" },
+    { 413, 0, "payload-too-large", "Payload too large" },
+    { 422, 0, "key-reused", "Idempotency key of another push" },
+    { 429, 10, "too-many-keys", "Too many idempotency keys" },
+    { 500, 0, "internal", "Internal error" },
+    { 501, 0, "not-implemented", "Not implemented" },
+    { 503, 1, "busy", "Too many requests in flight" },
+    { 503, 1, "unavailable", "Store unavailable" },
+    { 504, 0, "outcome-unknown", "Outcome unknown" },
+    { 507, 0, "zone-full", "No room left" }
 };
 
 
@@ -57,8 +61,7 @@ ngx_push_center_problem(ngx_http_request_t *r, ngx_push_problem_t problem,
 
     type = &ngx_push_problem_types[problem];
 
-    if (problem == NGX_PUSH_PROBLEM_BUSY && ngx_push_center_retry(r) != NGX_OK)
-    {
+    if (type->retry && ngx_push_center_retry(r, type->retry) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -113,17 +116,42 @@ ngx_push_center_failure(ngx_http_request_t *r, ngx_int_t rc)
 
     case NGX_PUSH_FULL:
         return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_FULL, NULL, NULL,
-                                       "The zone has no room for this "
+                                       "There is no room for this "
                                        "message; nothing was saved.");
 
     case NGX_PUSH_BUSY:
         return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_BUSY, NULL, NULL,
                                        "Nothing was done; try again.");
 
+    case NGX_PUSH_PROGRESS:
+        return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_PROGRESS,
+                                       "header", "Idempotency-Key", "The "
+                                       "first push with this key has no "
+                                       "answer yet; try again.");
+
+    case NGX_PUSH_MISMATCH:
+        return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_MISMATCH,
+                                       "header", "Idempotency-Key", "Another "
+                                       "push to this target had the same key; "
+                                       "nothing was done.");
+
+    case NGX_PUSH_LIMITED:
+        return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_LIMITED,
+                                       "header", "Idempotency-Key", "No "
+                                       "further key can be remembered now; "
+                                       "nothing was done.");
+
     case NGX_ABORT:
         return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_UNKNOWN, NULL, NULL,
-                                       "The store did not answer: the message "
-                                       "may have been saved or not.");
+                                       "The store did not answer: what was "
+                                       "asked may have been done or not.  A "
+                                       "push is repeated safely with the same "
+                                       "Idempotency-Key.");
+
+    case NGX_ERROR:
+        return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_UNAVAILABLE,
+                                       NULL, NULL, "The store cannot do it "
+                                       "now; nothing was done.");
 
     default:
         return ngx_push_center_problem(r, NGX_PUSH_PROBLEM_INTERNAL,
@@ -160,7 +188,7 @@ ngx_push_center_drop_body(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_push_center_retry(ngx_http_request_t *r)
+ngx_push_center_retry(ngx_http_request_t *r, ngx_uint_t seconds)
 {
     u_char     *p;
     ngx_str_t   value;
@@ -171,7 +199,7 @@ ngx_push_center_retry(ngx_http_request_t *r)
     }
 
     value.data = p;
-    value.len = ngx_sprintf(p, "%d", NGX_PUSH_PROBLEM_RETRY) - p;
+    value.len = ngx_sprintf(p, "%ui", seconds) - p;
 
     return ngx_push_center_header(r, "Retry-After", &value);
 }

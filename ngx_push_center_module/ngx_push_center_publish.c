@@ -41,6 +41,7 @@ static ngx_int_t ngx_push_center_created(ngx_http_request_t *r,
 static ngx_int_t ngx_push_center_once(ngx_http_request_t *r,
     ngx_push_save_t *op);
 static ngx_int_t ngx_push_center_ttl(ngx_http_request_t *r, time_t ttl);
+static ngx_int_t ngx_push_center_replayed(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -361,6 +362,11 @@ ngx_push_center_save(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx)
         op.ctype = r->headers_in.content_type->value;
     }
 
+    if (ctx->key.len) {
+        op.key = ctx->key;
+        op.fingerprint = ngx_push_center_fingerprint(ctx, &op);
+    }
+
     if (ngx_push_center_ask(ctx) != NGX_OK) {
         return ngx_push_center_failure(r, NGX_PUSH_BUSY);
     }
@@ -402,6 +408,15 @@ ngx_push_center_created(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
 
     if (rc != NGX_OK) {
         return ngx_push_center_failure(r, rc);
+    }
+
+    if (op->replayed) {
+
+        if (ngx_push_center_replayed(r) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ctx->ttl = op->ttl;
     }
 
     if (ctx->ttl == 0) {
@@ -462,6 +477,15 @@ ngx_push_center_once(ngx_http_request_t *r, ngx_push_save_t *op)
                           op->reached);
 
     return ngx_push_center_send(r, NGX_HTTP_OK, b);
+}
+
+
+static ngx_int_t
+ngx_push_center_replayed(ngx_http_request_t *r)
+{
+    static ngx_str_t  value = ngx_string("true");
+
+    return ngx_push_center_header(r, "Idempotent-Replayed", &value);
 }
 
 

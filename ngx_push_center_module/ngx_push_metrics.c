@@ -71,7 +71,7 @@ static const char  *ngx_push_metrics_kinds[NGX_PUSH_KINDS] = {
 
 static const char  *ngx_push_metrics_class_names[NGX_PUSH_CLASSES] = {
     "session", "subscription", "inflight", "member", "log", "message",
-    "chunk", "longname"
+    "chunk", "longname", "idempotency_key", "longkey"
 };
 
 
@@ -108,6 +108,10 @@ static ngx_push_metrics_counter_t  ngx_push_metrics_counters[] = {
     { "ngx_push_messages_received_total",
       "Messages published by devices.",
       offsetof(ngx_push_stats_t, received) },
+
+    { "ngx_push_replayed_total",
+      "Pushes answered as the first with their idempotency key was.",
+      offsetof(ngx_push_stats_t, replayed) },
 
     { "ngx_push_received_bytes_total",
       "Bytes received from devices.",

@@ -15,18 +15,27 @@
 #include "ngx_push_worker.h"
 
 
-/* neither messages nor devices may take all of the zone */
+/*
+ * Neither messages nor devices may take all of the zone, nor keys all that
+ * messages may have.
+ */
 
 #define ngx_push_page_cap()  ((int64_t) ngx_push_zone->head->npages * 3 / 4)
+#define ngx_push_key_cap()   ((int64_t) ngx_push_zone->head->npages / 8)
+
+#define ngx_push_class_key(class)                                             \
+    ((class) == NGX_PUSH_IDEM || (class) == NGX_PUSH_LONGKEY)
 
 #define ngx_push_class_message(class)                                         \
-    ((class) == NGX_PUSH_MESSAGE || (class) == NGX_PUSH_CHUNK)
+    ((class) == NGX_PUSH_MESSAGE || (class) == NGX_PUSH_CHUNK                 \
+     || ngx_push_class_key(class))
 
 
 static ngx_push_page_t *ngx_push_page_grab(ngx_push_shard_t *sh,
     ngx_push_class_t class);
 static ngx_uint_t ngx_push_page_take(ngx_push_shard_t *sh,
     ngx_push_class_t class, uint32_t n);
+static void ngx_push_page_count(ngx_push_class_t class, int64_t n);
 static void ngx_push_page_give(uint32_t n);
 static void ngx_push_page_retire(ngx_push_page_t *page);
 static ngx_push_page_t *ngx_push_page_convert(ngx_push_shard_t *sh,
@@ -78,7 +87,9 @@ ngx_push_page_grab(ngx_push_shard_t *sh, ngx_push_class_t class)
             ? head->message_pages
             : head->npages - head->free_pages - head->message_pages;
 
-    if (head->free_pages <= 0 || n >= cap) {
+    if (head->free_pages <= 0 || n >= cap
+        || (ngx_push_class_key(class) && ngx_push_keys_full()))
+    {
         return NULL;
     }
 
@@ -134,9 +145,7 @@ ngx_push_page_take(ngx_push_shard_t *sh, ngx_push_class_t class, uint32_t n)
 
     (void) __sync_fetch_and_sub(&head->free_pages, 1);
 
-    if (ngx_push_class_message(class)) {
-        (void) __sync_fetch_and_add(&head->message_pages, 1);
-    }
+    ngx_push_page_count(class, 1);
 
     page->fresh = 0;
     page->free = 0;
@@ -146,6 +155,30 @@ ngx_push_page_take(ngx_push_shard_t *sh, ngx_push_class_t class, uint32_t n)
     }
 
     return 1;
+}
+
+
+static void
+ngx_push_page_count(ngx_push_class_t class, int64_t n)
+{
+    ngx_push_zone_head_t  *head;
+
+    head = ngx_push_zone->head;
+
+    if (ngx_push_class_message(class)) {
+        (void) __sync_fetch_and_add(&head->message_pages, n);
+    }
+
+    if (ngx_push_class_key(class)) {
+        (void) __sync_fetch_and_add(&head->key_pages, n);
+    }
+}
+
+
+ngx_uint_t
+ngx_push_keys_full(void)
+{
+    return ngx_push_zone->head->key_pages >= ngx_push_key_cap();
 }
 
 
@@ -221,10 +254,11 @@ ngx_push_page_convert(ngx_push_shard_t *sh, ngx_push_class_t class)
     for (i = 0; i < NGX_PUSH_CLASSES; i++) {
         c = &sh->classes[i];
 
-        /* messages and the rest do not take from each other, see the cap */
+        /* what has a share of its own does not take from the others */
 
         if (i == class || c->empty == 0
-            || ngx_push_class_message(i) != ngx_push_class_message(class))
+            || ngx_push_class_message(i) != ngx_push_class_message(class)
+            || ngx_push_class_key(i) != ngx_push_class_key(class))
         {
             continue;
         }
@@ -336,10 +370,7 @@ ngx_push_pages_sweep(ngx_push_shard_t *sh)
 
             ngx_push_page_give(n - 1);
 
-            if (ngx_push_class_message(i)) {
-                (void) __sync_fetch_and_sub(
-                                    &ngx_push_zone->head->message_pages, 1);
-            }
+            ngx_push_page_count(i, -1);
         }
     }
 }
@@ -350,7 +381,7 @@ ngx_push_pages_sweep(ngx_push_shard_t *sh)
 void
 ngx_push_pages_recount(void)
 {
-    int64_t                free, messages;
+    int64_t                free, messages, keys;
     uint32_t               i;
     ngx_push_page_t       *page;
     ngx_push_zone_head_t  *head;
@@ -358,6 +389,7 @@ ngx_push_pages_recount(void)
     head = ngx_push_zone->head;
     free = 0;
     messages = 0;
+    keys = 0;
 
     for (i = 0; i < head->npages; i++) {
         page = &ngx_push_zone->pages[i];
@@ -367,11 +399,13 @@ ngx_push_pages_recount(void)
 
         } else if (ngx_push_class_message(ngx_push_page_class(page))) {
             messages++;
+            keys += ngx_push_class_key(ngx_push_page_class(page));
         }
     }
 
     head->free_pages = free;
     head->message_pages = messages;
+    head->key_pages = keys;
 }
 
 
@@ -384,11 +418,7 @@ ngx_push_pages_return(void)
         page = &ngx_push_zone->pages[ngx_push_zone->grabbed[
                                                 --ngx_push_zone->ngrabbed]];
 
-        if (ngx_push_class_message(ngx_push_page_class(page))) {
-            (void) __sync_fetch_and_sub(&ngx_push_zone->head->message_pages,
-                                        1);
-        }
-
+        ngx_push_page_count(ngx_push_page_class(page), -1);
         ngx_push_page_give(page - ngx_push_zone->pages);
     }
 }

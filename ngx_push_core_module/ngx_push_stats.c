@@ -23,7 +23,8 @@ const char  *ngx_push_drop_names[NGX_PUSH_DROPS] = {
     "slow",
     "connect_timeout",
     "taken_over",
-    "evicted"
+    "evicted",
+    "idempotency_keys"
 };
 
 

@@ -48,6 +48,7 @@ typedef enum {
     NGX_PUSH_DROP_CONNECT_TIMEOUT,
     NGX_PUSH_DROP_TAKEN_OVER,
     NGX_PUSH_DROP_EVICTED,        /* offline device forgotten to make room */
+    NGX_PUSH_DROP_KEYS,           /* refused: too many idempotency keys */
     NGX_PUSH_DROPS
 } ngx_push_drop_t;
 
@@ -77,6 +78,7 @@ typedef struct {
     uint64_t             resumed;          /* of them with session present */
     uint64_t             saved[NGX_PUSH_KINDS];
     uint64_t             once[NGX_PUSH_KINDS];       /* TTL 0 */
+    uint64_t             replayed;         /* by an idempotency key */
     uint64_t             sent[NGX_PUSH_KINDS];       /* PUBLISH written */
     uint64_t             redelivered;      /* of them with DUP */
     uint64_t             acked;            /* PUBACK taken */

@@ -42,7 +42,8 @@ typedef struct {
     ngx_str_t            props;        /* MQTT properties to forward, raw */
     ngx_uint_t           qos;          /* 0, 1 */
     time_t               ttl;          /* seconds; 0: online only; -1: the
-                                          product's default; cut to its max */
+                                          product's default; cut to its max.
+                                          out, if replayed: as it was */
     uint64_t             from;         /* ngx_push_publisher_hash() of the
                                           device; 0: the center */
 

@@ -7,7 +7,7 @@
 /* The embedded store: the logs of this node's zone.  Always answers at once. */
 
 
-#include "ngx_push_store.h"
+#include "ngx_push_idem.h"
 #include "ngx_push_notify.h"
 
 
@@ -17,6 +17,10 @@
 static ngx_int_t ngx_push_memory_save(ngx_push_save_t *op,
     ngx_push_done_pt done, ngx_push_handle_t handle);
 static ngx_int_t ngx_push_memory_once(ngx_push_save_t *op);
+static ngx_int_t ngx_push_memory_send_once(ngx_push_save_t *op,
+    ngx_push_shard_t *sh, ngx_push_log_t *log, ngx_push_notices_t *ns);
+static ngx_int_t ngx_push_memory_refuse(ngx_push_shard_t *sh,
+    ngx_push_message_t *m, ngx_int_t rc);
 static void ngx_push_memory_limit(ngx_push_shard_t *sh,
     ngx_push_log_t *log, ngx_push_target_t *t);
 static ngx_int_t ngx_push_memory_status(ngx_push_status_t *op,
@@ -41,7 +45,9 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     ngx_push_handle_t handle)
 {
     time_t               ttl;
+    ngx_int_t            rc;
     ngx_push_log_t      *log;
+    ngx_push_idem_t     *k;
     ngx_push_shard_t    *sh;
     ngx_push_notices_t   ns;
     ngx_push_message_t  *m;
@@ -66,6 +72,15 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
         ngx_push_notify_prefetch(sh, &op->target);
     }
 
+    if (op->key.len) {
+        rc = ngx_push_idem_find(sh, op);
+
+        if (rc != NGX_DECLINED) {
+            ngx_push_end();
+            return rc;
+        }
+    }
+
     m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
                                op->size);
 
@@ -77,15 +92,17 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     }
 
     if (m == NULL || log == NULL) {
+        return ngx_push_memory_refuse(sh, m, NGX_PUSH_FULL);
+    }
 
-        if (m) {
-            ngx_push_message_end(sh, m);
+    k = NULL;
+
+    if (op->key.len) {
+        k = ngx_push_idem_new(sh, op, &rc);
+
+        if (k == NULL) {
+            return ngx_push_memory_refuse(sh, m, rc);
         }
-
-        ngx_push_end();
-        ngx_push_count(drops[NGX_PUSH_DROP_ZONE_FULL]);
-
-        return NGX_PUSH_FULL;
     }
 
     m->qos = op->qos;
@@ -94,14 +111,19 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     ngx_push_log_append(sh, log, m);
     ngx_push_message_expire(sh, m, ngx_push_now() + ttl);
 
+    op->incarnation = log->incarnation;
+    op->seq = m->seq;
+    op->expires = ngx_push_wall(m->expire);
+    op->ttl = ttl;
+
+    if (k) {
+        ngx_push_idem_done(k, op);
+    }
+
     ngx_push_fault_point("save");
     ngx_push_commit();
 
     ngx_push_memory_limit(sh, log, &op->target);
-
-    op->incarnation = log->incarnation;
-    op->seq = m->seq;
-    op->expires = ngx_push_wall(m->expire);
 
     ngx_push_notify_about(&ns, log, m);
 
@@ -125,15 +147,35 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
 }
 
 
-/* To those there now, in no log; "seq" counts the notes to come back. */
+/* Nothing is saved; what was built for it goes. */
+
+static ngx_int_t
+ngx_push_memory_refuse(ngx_push_shard_t *sh, ngx_push_message_t *m,
+    ngx_int_t rc)
+{
+    if (m) {
+        ngx_push_message_end(sh, m);
+    }
+
+    ngx_push_end();
+
+    if (rc == NGX_PUSH_FULL) {
+        ngx_push_count(drops[NGX_PUSH_DROP_ZONE_FULL]);
+    }
+
+    return rc;
+}
+
+
+/* To those there now, in no log. */
 
 static ngx_int_t
 ngx_push_memory_once(ngx_push_save_t *op)
 {
+    ngx_int_t            rc;
     ngx_push_log_t      *log;
     ngx_push_shard_t    *sh;
     ngx_push_notices_t   ns;
-    ngx_push_message_t  *m;
 
     ngx_push_notify_init(&ns);
 
@@ -144,6 +186,15 @@ ngx_push_memory_once(ngx_push_save_t *op)
 
     log = NULL;
     sh = ngx_push_begin_log(&op->target);
+
+    if (op->key.len) {
+        rc = ngx_push_idem_find(sh, op);
+
+        if (rc != NGX_DECLINED) {
+            ngx_push_end();
+            return rc;
+        }
+    }
 
     if (op->target.kind == NGX_PUSH_INBOX) {
         (void) ngx_push_notify_user(sh, &op->target, &ns);
@@ -156,37 +207,71 @@ ngx_push_memory_once(ngx_push_save_t *op)
         }
     }
 
+    rc = ngx_push_memory_send_once(op, sh, log, &ns);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (ns.n == 0) {
-        ngx_push_end();
         ngx_push_count(drops[NGX_PUSH_DROP_OFFLINE]);
         return NGX_OK;
     }
 
-    m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
-                               op->size);
-
-    if (m == NULL) {
-        ngx_push_end();
-        ngx_push_count(drops[NGX_PUSH_DROP_ZONE_FULL]);
-        return NGX_PUSH_FULL;
-    }
-
-    ngx_push_set(m->slot.used, NGX_PUSH_MSG_ONCE);
-    m->product = op->target.product->id;
-    m->kind = op->target.kind;
-    m->seq = ns.n;
-
-    ngx_push_message_expire(sh, m, ngx_push_now() + NGX_PUSH_ONCE_KEEP);
-
-    ngx_push_notify_about(&ns, log, m);
-
-    ngx_push_end();
-
     ngx_push_count(once[op->target.kind]);
 
-    op->reached = ns.reached;
-
     ngx_push_notify_send(&ns, NGX_PUSH_MAIL_ONCE, NGX_PUSH_MAIL_CHANNEL_ONCE);
+
+    return NGX_OK;
+}
+
+
+/*
+ * The message and its key, in one transaction, which this ends; "seq" of the
+ * message counts the notes to come back.  Nobody there: the key alone.
+ */
+
+static ngx_int_t
+ngx_push_memory_send_once(ngx_push_save_t *op, ngx_push_shard_t *sh,
+    ngx_push_log_t *log, ngx_push_notices_t *ns)
+{
+    ngx_int_t            rc;
+    ngx_push_idem_t     *k;
+    ngx_push_message_t  *m;
+
+    m = NULL;
+    op->reached = ns->reached;
+
+    if (ns->n) {
+        m = ngx_push_message_build(sh, &op->ctype, &op->props, op->payload,
+                                   op->size);
+
+        if (m == NULL) {
+            return ngx_push_memory_refuse(sh, NULL, NGX_PUSH_FULL);
+        }
+    }
+
+    if (op->key.len) {
+        k = ngx_push_idem_new(sh, op, &rc);
+
+        if (k == NULL) {
+            return ngx_push_memory_refuse(sh, m, rc);
+        }
+
+        ngx_push_idem_done(k, op);
+    }
+
+    if (m) {
+        ngx_push_set(m->slot.used, NGX_PUSH_MSG_ONCE);
+        m->product = op->target.product->id;
+        m->kind = op->target.kind;
+        m->seq = ns->n;
+
+        ngx_push_message_expire(sh, m, ngx_push_now() + NGX_PUSH_ONCE_KEEP);
+        ngx_push_notify_about(ns, log, m);
+    }
+
+    ngx_push_end();
 
     return NGX_OK;
 }

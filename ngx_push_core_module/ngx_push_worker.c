@@ -8,6 +8,7 @@
 
 
 #include "ngx_push_conn.h"
+#include "ngx_push_idem.h"
 
 
 #define NGX_PUSH_TICK           1000
@@ -321,6 +322,7 @@ ngx_push_worker_shards(ngx_push_conf_t *pcf, uint32_t now)
         sh->tick = now;
 
         (void) ngx_push_log_sweep(sh, now);
+        (void) ngx_push_idem_sweep(sh, now);
         ngx_push_session_sweep(sh, pcf, now);
         ngx_push_pages_sweep(sh);
 

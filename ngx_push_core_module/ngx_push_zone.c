@@ -111,7 +111,7 @@ ngx_push_zone_geometry(ngx_push_conf_t *pcf, ngx_push_zone_head_t *head)
 
     for (n = 64; n * head->nusers < sessions; n *= 2) { /* void */ }
 
-    tables = (2 * n + NGX_PUSH_WHEEL) * sizeof(ngx_push_ref_t);
+    tables = (3 * n + NGX_PUSH_WHEEL) * sizeof(ngx_push_ref_t);
 
     at = ngx_align(sizeof(ngx_push_zone_head_t), 4096);
     head->workers_at = at;

@@ -40,7 +40,7 @@
 
 
 #define NGX_PUSH_ZONE_MAGIC     0x3148535550584e47ULL   /* "GNXPUSH1" */
-#define NGX_PUSH_ZONE_LAYOUT    4
+#define NGX_PUSH_ZONE_LAYOUT    5
 
 #define NGX_PUSH_PAGE_SIZE      16384
 #define NGX_PUSH_REF_SHIFT      5
@@ -68,6 +68,8 @@ typedef enum {
     NGX_PUSH_MESSAGE,
     NGX_PUSH_CHUNK,
     NGX_PUSH_LONGNAME,
+    NGX_PUSH_IDEM,
+    NGX_PUSH_LONGKEY,
     NGX_PUSH_CLASSES
 } ngx_push_class_t;
 
@@ -119,10 +121,11 @@ typedef struct {
     uint32_t               index;
     uint32_t               tick;       /* zone second of the last sweep */
     uint32_t               wheel_at;   /* second the wheel stands at */
-    uint32_t               mask;       /* of both hash tables */
+    uint32_t               mask;       /* of the hash tables */
 
     uint64_t               sessions;   /* offset of the table, by user hash */
     uint64_t               logs;       /* offset of the table, by log hash */
+    uint64_t               idems;      /* offset of the table, of keys */
     uint64_t               wheel;      /* offset of NGX_PUSH_WHEEL refs */
 
     ngx_push_class_state_t classes[NGX_PUSH_CLASSES];
@@ -132,6 +135,7 @@ typedef struct {
     ngx_push_list_t        offline;    /* sessions, longest away first */
     ngx_push_list_t        idle;       /* empty logs, longest empty first */
     ngx_push_list_t        wills;      /* sessions with a pending will */
+    ngx_push_list_t        keys;       /* idempotency keys, oldest first */
 } __attribute__((aligned(64))) ngx_push_shard_t;
 
 
@@ -188,7 +192,8 @@ typedef struct {
     /* atomics, on lines of their own */
     volatile uint64_t       incarnation __attribute__((aligned(64)));
     volatile int64_t        free_pages  __attribute__((aligned(64)));
-    volatile int64_t        message_pages;    /* of messages and chunks */
+    volatile int64_t        message_pages;    /* of messages, chunks, keys */
+    volatile int64_t        key_pages;        /* of them, of keys */
     volatile uint32_t       page_hint;
     volatile uint32_t       gen;       /* first generations of records */
     volatile uint32_t       nworkers;  /* slots ever in use; only grows */
@@ -385,6 +390,10 @@ void ngx_push_each(ngx_push_shard_t *sh, ngx_push_class_t class,
 
 void ngx_push_pages_sweep(ngx_push_shard_t *sh);
 void ngx_push_pages_recount(void);
+
+/* Have idempotency keys all the pages that they may have? */
+
+ngx_uint_t ngx_push_keys_full(void);
 
 /* After a holder of the shard's lock died: what the undo log cannot know. */
 

@@ -8,7 +8,7 @@
 
 
 #include "ngx_push_zone_layout.h"
-#include "ngx_push_session.h"
+#include "ngx_push_idem.h"
 #include "ngx_push_worker.h"
 
 
@@ -26,7 +26,9 @@ static const size_t  ngx_push_record_sizes[NGX_PUSH_CLASSES] = {
     sizeof(ngx_push_log_t),
     sizeof(ngx_push_message_t),
     sizeof(ngx_push_chunk_t),
-    2 * NGX_PUSH_NAME_MAX + 16
+    2 * NGX_PUSH_NAME_MAX + 16,
+    sizeof(ngx_push_idem_t),
+    sizeof(ngx_push_longkey_t)
 };
 
 
@@ -88,7 +90,7 @@ ngx_push_zone_layout(ngx_cycle_t *cycle, ngx_push_zone_t *zone,
     ngx_push_zone_clock(head);
     ngx_push_zone_parts(zone);
 
-    tables = (2 * (size_t) head->buckets + NGX_PUSH_WHEEL)
+    tables = (3 * (size_t) head->buckets + NGX_PUSH_WHEEL)
              * sizeof(ngx_push_ref_t);
 
     for (i = 0; i < head->nusers + head->nchannels; i++) {
@@ -99,7 +101,8 @@ ngx_push_zone_layout(ngx_cycle_t *cycle, ngx_push_zone_t *zone,
         sh->mask = head->buckets - 1;
         sh->sessions = at;
         sh->logs = at + head->buckets * sizeof(ngx_push_ref_t);
-        sh->wheel = at + 2 * head->buckets * sizeof(ngx_push_ref_t);
+        sh->idems = at + 2 * head->buckets * sizeof(ngx_push_ref_t);
+        sh->wheel = at + 3 * head->buckets * sizeof(ngx_push_ref_t);
         sh->wheel_at = ngx_push_now();
     }
 

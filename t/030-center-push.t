@@ -250,7 +250,7 @@ sub {
         [Urgency => 'soon'], [Urgency => ''], [Urgency => 'high,low'],
         [Topic => 'a b'], [Topic => ''], [Topic => 'x' x 33], [Topic => 'a='],
         [Topic => 'x' x 32], [Topic => '-_aZ9'],
-        ['Idempotency-Key' => 'k1'], ['Content-Encoding' => 'gzip'],
+        ['Idempotency-Key' => ''], ['Content-Encoding' => 'gzip'],
         ['Content-Type' => 'x' x 256], ['Content-Type' => "a\xffb"],
         ['Content-Type' => "a\tb"],
         [TTL => "1\r\nTTL: 1"], [QoS => "1\r\nqos: 1"],
@@ -284,7 +284,7 @@ sub {
 400 invalid-header Topic
 501 not-implemented Topic
 501 not-implemented Topic
-501 not-implemented Idempotency-Key
+400 invalid-header Idempotency-Key
 501 not-implemented Content-Encoding
 400 invalid-header Content-Type
 400 invalid-header Content-Type

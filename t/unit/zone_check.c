@@ -5,6 +5,7 @@
 
 
 #include "zone_look.h"
+#include "ngx_push_idem.h"
 
 
 #define CHECK_SHOWN  20
@@ -462,6 +463,80 @@ check_tables(ngx_push_shard_t *sh, ngx_uint_t sessions)
 }
 
 
+/* --- idempotency keys */
+
+static void
+check_key(ngx_push_shard_t *sh, ngx_push_idem_t *k)
+{
+    ngx_push_ref_t    ref;
+    ngx_push_idem_t  *target;
+
+    ref = ngx_push_ref(k);
+
+    if (k->longkey) {
+        (void) look_see(sh, k->longkey, NGX_PUSH_LONGKEY, SEEN_OWNER, "key");
+    }
+
+    if ((k->longkey != 0) != (k->key_len > NGX_PUSH_IDEM_INLINE)) {
+        look_fault("key %x: %u bytes, long %x", ref, k->key_len, k->longkey);
+    }
+
+    if (k->slot.used == NGX_PUSH_IDEM_TARGET) {
+        if (k->target || look_seen[ref] & SEEN_LIST) {
+            look_fault("key %x: a target, of %x, met as %x", ref, k->target,
+                       look_seen[ref]);
+        }
+
+        return;
+    }
+
+    if (!(look_seen[ref] & SEEN_LIST)
+        || (ngx_uint_t) ngx_push_owner(k->target, NGX_PUSH_IDEM) != sh->index)
+    {
+        look_fault("key %x: of %x, met as %x", ref, k->target,
+                   look_seen[ref]);
+        return;
+    }
+
+    target = ngx_push_ptr(k->target);
+
+    if (target->slot.used != NGX_PUSH_IDEM_TARGET) {
+        look_fault("key %x: of %x, which is %u", ref, k->target,
+                   target->slot.used);
+    }
+
+    look_subs[k->target]++;
+}
+
+
+static void
+check_keys(ngx_push_shard_t *sh)
+{
+    uint32_t          i;
+    ngx_push_ref_t   *table, ref;
+    ngx_push_idem_t  *k;
+
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->idems);
+
+    for (i = 0; i <= sh->mask; i++) {
+
+        for (ref = table[i]; ref; ref = k->hnext) {
+
+            if (!look_see(sh, ref, NGX_PUSH_IDEM, SEEN_TABLE, "keys")) {
+                break;
+            }
+
+            k = ngx_push_ptr(ref);
+            check_key(sh, k);
+
+            if ((k->hash & sh->mask) != i) {
+                look_fault("key %x: of %x in bucket %u", ref, k->hash, i);
+            }
+        }
+    }
+}
+
+
 /* --- what nothing leads to */
 
 static void
@@ -539,6 +614,7 @@ static void
 check_owned(ngx_push_shard_t *sh, void *record)
 {
     ngx_push_log_t   *log;
+    ngx_push_idem_t  *k;
     ngx_push_slot_t  *slot;
 
     slot = record;
@@ -554,6 +630,15 @@ check_owned(ngx_push_shard_t *sh, void *record)
         if (log->subs != look_subs[ngx_push_ref(log)]) {
             look_fault("log %x: subs %u, found %u", ngx_push_ref(log),
                        log->subs, look_subs[ngx_push_ref(log)]);
+        }
+    }
+
+    if (slot->class == NGX_PUSH_IDEM && slot->used == NGX_PUSH_IDEM_TARGET) {
+        k = record;
+
+        if (k->count == 0 || k->count != look_subs[ngx_push_ref(k)]) {
+            look_fault("target %x: %u keys, found %u", ngx_push_ref(k),
+                       k->count, look_subs[ngx_push_ref(k)]);
         }
     }
 }
@@ -613,6 +698,8 @@ zone_check(zone_census_t *census)
                    NGX_PUSH_SESSION, SEEN_WILL, "wills");
         check_list(sh, &sh->idle, offsetof(ngx_push_log_t, inext),
                    NGX_PUSH_LOG, SEEN_LIST, "idle");
+        check_list(sh, &sh->keys, offsetof(ngx_push_idem_t, next),
+                   NGX_PUSH_IDEM, SEEN_LIST, "keys");
         check_wheel(sh);
     }
 
@@ -622,6 +709,7 @@ zone_check(zone_census_t *census)
 
     for (i = 0; i < n; i++) {
         check_tables(&ngx_push_zone->shards[i], 1);
+        check_keys(&ngx_push_zone->shards[i]);
     }
 
     for (i = 0; i < n; i++) {

@@ -1,4 +1,4 @@
-/* link: ngx_push_conn.c ngx_push_fanout.c ngx_push_handle.c ngx_push_log.c ngx_push_mailbox.c ngx_push_message.c ngx_push_notify.c ngx_push_register_memory.c ngx_push_session.c ngx_push_page.c ngx_push_slot.c ngx_push_stats.c ngx_push_store_memory.c ngx_push_sub.c ngx_push_take.c ngx_push_txn.c ngx_push_will.c ngx_push_window.c ngx_push_worker.c ngx_push_zone.c ngx_push_zone_layout.c ngx_push_hash.c zone_stub.c zone_check.c zone_check_session.c zone_sim.c */
+/* link: ngx_push_conn.c ngx_push_fanout.c ngx_push_handle.c ngx_push_idem.c ngx_push_log.c ngx_push_mailbox.c ngx_push_message.c ngx_push_notify.c ngx_push_register_memory.c ngx_push_session.c ngx_push_page.c ngx_push_slot.c ngx_push_stats.c ngx_push_store_memory.c ngx_push_sub.c ngx_push_take.c ngx_push_txn.c ngx_push_will.c ngx_push_window.c ngx_push_worker.c ngx_push_zone.c ngx_push_zone_layout.c ngx_push_hash.c zone_stub.c zone_check.c zone_check_session.c zone_sim.c */
 
 /*
  * Copyright (C) the ngx_push authors
@@ -99,7 +99,7 @@ kill_look(void)
             ngx_push_end();
         }
 
-        n = zone_check(NULL);
+        n = zone_check(NULL) + sim_keys_wrong();
         ngx_push_worker_exit((ngx_cycle_t *) ngx_cycle);
 
         _exit(n ? 1 : 0);
@@ -187,6 +187,8 @@ test_kill(void **state)
 
     stub_conf.linger = 5;
     stub_conf.device_expiry = 60;
+    stub_conf.idempotency_keep = 60;
+    stub_conf.idempotency_limit = 50;
 
     for (i = 0; i < STUB_PRODUCTS; i++) {
         stub_product[i].inbox_limit = 40;

@@ -5,6 +5,7 @@
 
 
 #include "zone_sim.h"
+#include "ngx_push_idem.h"
 
 #include <sys/mman.h>
 
@@ -12,6 +13,8 @@
 #define SIM_USERS     6
 #define SIM_DEVICES   3
 #define SIM_GROUPS    6
+#define SIM_KEYS      16
+#define SIM_SAVED     8192             /* messages that are looked at */
 
 
 /* how a payload begins; what follows is a pattern */
@@ -22,6 +25,7 @@ typedef struct {
     uint32_t             product;
     uint32_t             number;
     uint32_t             size;
+    uint32_t             key;          /* it was saved with; 0: none */
 } sim_body_t;
 
 #define SIM_MAGIC  0x50555348
@@ -41,6 +45,12 @@ ngx_uint_t          sim_window = 4;
 ngx_uint_t          sim_sub_qos = 1;
 ngx_uint_t          sim_save_qos = 1;
 
+uint32_t            sim_save_key;
+
+/* of all processes: keys that are repeated, and the last one ever given */
+
+static volatile uint32_t  *sim_keys;
+
 static uint64_t     sim_state = 1;
 static u_char       sim_buf[NGX_PUSH_PAYLOAD_MAX];
 
@@ -55,6 +65,8 @@ sim_init(void)
 {
     sim_faults = mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_ANON|MAP_SHARED,
                       -1, 0);
+
+    sim_keys = sim_faults + 1;
 }
 
 
@@ -364,6 +376,7 @@ sim_body(u_char *p, ngx_push_kind_t kind, ngx_uint_t product,
     body.product = product;
     body.number = number;
     body.size = size;
+    body.key = sim_save_key;
 
     ngx_memcpy(p, &body, sizeof(sim_body_t));
 
@@ -496,7 +509,7 @@ ngx_int_t
 sim_save(ngx_push_kind_t kind, ngx_uint_t product, ngx_uint_t number,
     size_t size, time_t ttl, ngx_push_save_t *op)
 {
-    u_char             buf[NGX_PUSH_NAME_MAX];
+    u_char             buf[NGX_PUSH_NAME_MAX], kbuf[NGX_PUSH_NAME_MAX];
     ngx_int_t          rc;
     ngx_buf_t          b;
     ngx_chain_t        cl;
@@ -518,6 +531,11 @@ sim_save(ngx_push_kind_t kind, ngx_uint_t product, ngx_uint_t number,
     save.size = b.last - b.pos;
     save.qos = sim_save_qos;
     save.ttl = ttl;
+
+    if (sim_save_key) {
+        sim_name(&save.key, kbuf, "key", sim_save_key);
+        save.fingerprint = sim_save_key;
+    }
 
     rc = ngx_push_memory_store.save(&save, NULL, none);
 
@@ -611,6 +629,133 @@ sim_save_some(void)
 }
 
 
+/* One of a few keys, saved again and again until another takes its place. */
+
+static void
+sim_save_keyed(void)
+{
+    uint32_t     key;
+    ngx_uint_t   i;
+
+    i = sim_random(SIM_KEYS);
+    key = sim_keys[1 + i];
+
+    if (key == 0 || sim_random(4) == 0) {
+        key = __sync_add_and_fetch(&sim_keys[0], 1);
+        sim_keys[1 + i] = key;
+    }
+
+    sim_save_qos = 1;
+    sim_save_key = key;
+
+    (void) sim_save(key % 3, key % STUB_PRODUCTS, key % 3 == 2 ? 0 : key % 5,
+                    key % 7 ? 100 : 3000, key % 11 ? 100 : 0, NULL);
+
+    sim_save_key = 0;
+}
+
+
+typedef struct {
+    uint32_t             key;
+    uint32_t             created;
+} sim_saved_t;
+
+static ngx_uint_t   sim_nsaved;
+static ngx_uint_t   sim_nwrong;
+static sim_saved_t  sim_saved[SIM_SAVED];
+
+
+static void
+sim_key_message(ngx_push_shard_t *sh, void *record)
+{
+    sim_body_t           body;
+    ngx_uint_t           i;
+    sim_saved_t         *s;
+    ngx_push_message_t  *m;
+
+    (void) sh;
+    m = record;
+
+    if (m->slot.used != NGX_PUSH_MSG_STORED) {
+        return;
+    }
+
+    ngx_push_message_copy(m, ngx_push_message_payload(m), sizeof(sim_body_t),
+                          (u_char *) &body);
+
+    if (body.key == 0 || sim_nsaved == SIM_SAVED) {
+        return;
+    }
+
+    for (i = 0; i < sim_nsaved; i++) {
+        s = &sim_saved[i];
+
+        if (s->key == body.key
+            && ngx_max(s->created, m->created)
+               < ngx_min(s->created, m->created)
+                 + (uint32_t) stub_conf.idempotency_keep)
+        {
+            fprintf(stderr, "sim: key %u was saved twice\n", body.key);
+            sim_nwrong++;
+        }
+    }
+
+    sim_saved[sim_nsaved].key = body.key;
+    sim_saved[sim_nsaved++].created = m->created;
+}
+
+
+static void
+sim_key_record(ngx_push_shard_t *sh, void *record)
+{
+    uint32_t          i;
+    ngx_push_ref_t   *table, ref;
+    ngx_push_log_t   *log;
+    ngx_push_idem_t  *k;
+
+    k = record;
+
+    if (k->slot.used != NGX_PUSH_IDEM_DONE || k->seq == 0) {
+        return;
+    }
+
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->logs);
+
+    for (i = 0; i <= sh->mask; i++) {
+        for (ref = table[i]; ref; ref = log->hnext) {
+            log = ngx_push_ptr(ref);
+
+            if (log->incarnation == k->incarnation && k->seq > log->last) {
+                fprintf(stderr, "sim: a key of %lu, the last is %lu\n",
+                        (unsigned long) k->seq, (unsigned long) log->last);
+                sim_nwrong++;
+            }
+        }
+    }
+}
+
+
+ngx_uint_t
+sim_keys_wrong(void)
+{
+    ngx_uint_t         i, n;
+    ngx_push_shard_t  *sh;
+
+    sim_nsaved = 0;
+    sim_nwrong = 0;
+
+    n = ngx_push_zone->head->nusers + ngx_push_zone->head->nchannels;
+
+    for (i = 0; i < n; i++) {
+        sh = &ngx_push_zone->shards[i];
+        ngx_push_each(sh, NGX_PUSH_MESSAGE, sim_key_message);
+        ngx_push_each(sh, NGX_PUSH_IDEM, sim_key_record);
+    }
+
+    return sim_nwrong;
+}
+
+
 static void
 sim_claim_some(void)
 {
@@ -662,7 +807,7 @@ sim_step(void)
     product = sim_random(STUB_PRODUCTS);
     c = &sim_conns[sim_random(SIM_CONNS)];
 
-    switch (sim_random(26)) {
+    switch (sim_random(28)) {
 
     case 0:
     case 1:
@@ -730,6 +875,11 @@ sim_step(void)
     case 13:
     case 14:
         sim_save_some();
+        break;
+
+    case 26:
+    case 27:
+        sim_save_keyed();
         break;
 
     case 15:

@@ -89,6 +89,18 @@ void sim_unblock(sim_conn_t *c);
 extern ngx_uint_t          sim_window;
 extern ngx_uint_t          sim_sub_qos;
 extern ngx_uint_t          sim_save_qos;
+
+/* An idempotency key for the next saves; 0: none. */
+
+extern uint32_t            sim_save_key;
+
+/*
+ * Of all messages in logs and keys in use: no two messages have one key,
+ * unless it had expired in between, and no key is of a message that was never
+ * in its log.  The number of faults, which are printed.
+ */
+
+ngx_uint_t sim_keys_wrong(void);
 void sim_release(sim_conn_t *c, ngx_uint_t broken, uint32_t expiry,
     ngx_uint_t will);
 

@@ -69,6 +69,8 @@ stub_init(size_t size, const char *file)
     stub_conf.device_expiry = 1000;
     stub_conf.session_expiry = 1000;
     stub_conf.mailbox = 64;
+    stub_conf.idempotency_keep = 600;
+    stub_conf.idempotency_limit = 1000;
     stub_conf.store = &ngx_push_memory_store;
     stub_conf.reg = &ngx_push_memory_register;
 
