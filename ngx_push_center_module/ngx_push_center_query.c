@@ -20,7 +20,7 @@ static void ngx_push_center_queried(ngx_push_handle_t handle, ngx_int_t rc,
 static ngx_int_t ngx_push_center_user_answer(ngx_http_request_t *r,
     ngx_push_center_ctx_t *ctx, ngx_int_t rc, ngx_push_query_t *op);
 static u_char *ngx_push_center_device(u_char *p, ngx_push_device_t *device,
-    uint64_t incarnation, u_char *node, size_t node_len);
+    uint64_t incarnation, ngx_str_t *node);
 static u_char *ngx_push_center_id(u_char *p, uint64_t incarnation,
     uint64_t seq);
 static const char *ngx_push_center_protocol(ngx_uint_t proto);
@@ -93,9 +93,10 @@ static ngx_int_t
 ngx_push_center_user_answer(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
     ngx_int_t rc, ngx_push_query_t *op)
 {
-    u_char             *p, *node;
-    size_t              size, node_len;
+    u_char             *p;
+    size_t              size;
     ngx_buf_t          *b;
+    ngx_str_t          *node;
     ngx_uint_t          i;
     ngx_push_user_t    *u;
     ngx_push_device_t  *device;
@@ -106,14 +107,15 @@ ngx_push_center_user_answer(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
 
     u = &op->result;
     device = u->devices.elts;
-    node_len = ngx_push_center_json_len(&ctx->push->node);
 
-    size = NGX_PUSH_CENTER_USER_SIZE + NGX_INT64_LEN + node_len
+    size = NGX_PUSH_CENTER_USER_SIZE + NGX_INT64_LEN
            + ngx_push_center_json_len(&ctx->target.product->name)
            + ngx_push_center_json_len(&ctx->target.name);
 
     for (i = 0; i < u->devices.nelts; i++) {
-        size += NGX_PUSH_CENTER_DEVICE_SIZE + node_len
+        node = device[i].node.len ? &device[i].node : &ctx->push->node;
+
+        size += NGX_PUSH_CENTER_DEVICE_SIZE + ngx_push_center_json_len(node)
                 + ngx_push_center_json_len(&device[i].device);
     }
 
@@ -122,13 +124,7 @@ ngx_push_center_user_answer(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* the node's name is written once, in front, and copied from there */
-
-    node = b->pos;
-    p = ngx_push_center_json(node, &ctx->push->node);
-    b->pos = p;
-
-    p = ngx_sprintf(p, "{\"product\":");
+    p = ngx_sprintf(b->pos, "{\"product\":");
     p = ngx_push_center_json(p, &ctx->target.product->name);
     p = ngx_sprintf(p, ",\"user\":");
     p = ngx_push_center_json(p, &ctx->target.name);
@@ -144,8 +140,8 @@ ngx_push_center_user_answer(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
             *p++ = ',';
         }
 
-        p = ngx_push_center_device(p, &device[i], u->incarnation, node,
-                                   node_len);
+        node = device[i].node.len ? &device[i].node : &ctx->push->node;
+        p = ngx_push_center_device(p, &device[i], u->incarnation, node);
     }
 
     b->last = ngx_sprintf(p, "]}\n");
@@ -161,7 +157,7 @@ ngx_push_center_user_answer(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
 
 static u_char *
 ngx_push_center_device(u_char *p, ngx_push_device_t *device,
-    uint64_t incarnation, u_char *node, size_t node_len)
+    uint64_t incarnation, ngx_str_t *node)
 {
     p = ngx_sprintf(p, "{\"device\":");
     p = ngx_push_center_json(p, &device->device);
@@ -169,9 +165,11 @@ ngx_push_center_device(u_char *p, ngx_push_device_t *device,
                     ngx_push_center_presence[device->presence]);
     p = ngx_push_center_time(p, device->since);
     p = ngx_sprintf(p, "\",\"node\":");
-    p = ngx_cpymem(p, node, node_len);
+    p = ngx_push_center_json(p, node);
 
-    if (device->presence == NGX_PUSH_ONLINE) {
+    if (device->presence == NGX_PUSH_ONLINE
+        && device->worker != NGX_PUSH_NO_WORKER)
+    {
         p = ngx_sprintf(p, ",\"worker\":%ui", device->worker);
     }
 

@@ -264,12 +264,15 @@ ngx_int_t ngx_push_ack(ngx_push_conn_t *conn, ngx_uint_t pid);
 
 /* What GET user tells of one device. */
 
+#define NGX_PUSH_NO_WORKER      NGX_PUSH_WORKERS
+
 typedef struct {
     ngx_str_t            device;       /* copied to the pool */
     ngx_push_presence_t  presence;
     time_t               since;        /* wall clock */
-    ngx_uint_t           worker;
-    ngx_uint_t           proto;
+    ngx_str_t            node;         /* empty: this one */
+    ngx_uint_t           worker;       /* _NO_WORKER: of another node */
+    ngx_uint_t           proto;        /* 0: not known */
     ngx_uint_t           nflight;
     ngx_uint_t           bound;        /* to the product asked for */
     uint64_t             acked;        /* inbox cursor, seq */

@@ -165,6 +165,12 @@ END
         $text =~ s/\{\{(\w+)\}\}/$value{$1} \/\/ die "{{$1}}?\n"/ge;
     }
 
+    # the same store over reloads and restarts
+    if (Push::Test::on_redis()) {
+        $self->{store} //= Push::Test::store_conf();
+        $text = Push::Test::with_store($text, $self->{store});
+    }
+
     open my $out, '>', "$dir/nginx.conf" or die "$dir/nginx.conf: $!\n";
     print $out $text;
     close $out;

@@ -30,6 +30,12 @@ package Push::Test;
 #   an [alert] or [emerg], a sanitizer report or a core.  allow_alert(PATTERN)
 #   lists what a suite provokes.
 
+# - With PUSH_TEST_STORE=redis it runs the same blocks on Redis: the suite gets
+#   a redis-server of its own, and each block (each Push::Server) that names no
+#   Redis itself a prefix of its own.  What is about the embedded store alone
+#   says so: a suite by embedded_only(REASON) in front of its plan, a block by
+#   "--- skip_eval: N: embedded('REASON')", N being how many tests it has.
+
 use strict;
 use warnings;
 
@@ -42,18 +48,20 @@ use IO::Socket::UNIX;
 use Test::More ();
 
 our @EXPORT = qw(allow_alert api_key token mqtt_port http_port mqtts_port
-                 test_dir certificate);
+                 test_dir certificate embedded embedded_only);
 
 our $API_KEY = 'test-api-key';
 our $SECRET  = 'test-secret-test-secret-test-secret';
 
 my ($root, $dir, @allowed, @reserved, $owner, $temporary, @held);
+my ($redis, $prefixes);
 
 # Compiled before Test::Nginx is loaded, so that it runs after the server has
 # been stopped.
 END {
     if (defined $owner && $owner == $$) {
         my $status = $?;
+        undef $redis;
         my @bad    = problems();
 
         Test::More::diag($_) for @bad;
@@ -76,7 +84,7 @@ SETUP: {
 
     # The folder of a suite is kept for looking at; a second run at the same
     # time has one of its own.
-    $dir = "$build/t/$suite";
+    $dir = "$build/t/$suite" . (on_redis() ? '-redis' : '');
     if (!hold("$dir.lock", LOCK_EX | LOCK_NB)) {
         $dir .= ".$$";
         $temporary = 1;
@@ -158,6 +166,49 @@ sub modules {
                qw(core redis journal room center dispatch));
 }
 
+# --- the store
+
+sub on_redis {
+    my $store = $ENV{PUSH_TEST_STORE} // '';
+
+    die "PUSH_TEST_STORE=$store?\n" if $store !~ /^(?:|memory|redis)$/;
+    return $store eq 'redis';
+}
+
+# For skip_eval: is this block not to run on this store?
+sub embedded {
+    my ($reason) = @_;
+
+    Test::More::note("embedded store only: $reason") if on_redis();
+    return on_redis();
+}
+
+sub embedded_only {
+    my ($reason) = @_;
+
+    Test::More::plan(skip_all => "embedded store only: $reason")
+        if on_redis();
+}
+
+# What push{} needs to use the store, for somebody who shares it with nobody.
+sub store_conf {
+    return '' if !on_redis();
+
+    require Push::Redis;
+    $redis //= Push::Redis->new(name => 'store')->start;
+    return $redis->conf . ' redis_prefix t' . ++$prefixes . ':;';
+}
+
+# A configuration in which push{} uses it, unless it names a Redis.
+sub with_store {
+    my ($text, $conf) = @_;
+
+    return $text if $text =~ /^\s*redis\s/m || $text =~ /[;{]\s*redis\s/;
+
+    $text =~ s/^(\s*push\s*\{)/"$1 " . ($conf \/\/ store_conf())/me;
+    return $text;
+}
+
 sub allow_alert { push @allowed, @_ }
 sub api_key     { $API_KEY }
 sub test_dir    { $dir }
@@ -228,6 +279,8 @@ Test::Nginx::Socket::add_block_preprocessor(sub {
         $main .= 'stream { server { listen $TEST_NGINX_MQTT_PORT; '
                  . "$room } }\n";
     }
+
+    $main = with_store($main) if on_redis() && !defined $block->must_die;
 
     $block->set_value(main_config => $main);
     $block->set_value(config => '') if !defined $block->config;
