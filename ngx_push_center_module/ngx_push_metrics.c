@@ -234,7 +234,7 @@ ngx_push_metrics_sum(ngx_push_stats_t *sum)
         j = 0;
 
         if (!ngx_push_worker_alive(i, w->gen)) {
-            j = NGX_PUSH_CONNS;        /* the gauges, which stand first */
+            j = NGX_PUSH_GAUGES;       /* which stand first */
         }
 
         for ( /* void */ ; j < n; j++) {

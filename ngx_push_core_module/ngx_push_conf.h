@@ -127,6 +127,12 @@ typedef struct {
     ngx_str_t            name;
     void              *(*create_conf)(ngx_conf_t *cf);
     char              *(*init_conf)(ngx_conf_t *cf, void *conf);
+
+    /*
+     * A process that serves is about to leave, and has its place in the zone
+     * still.  May be NULL.
+     */
+    void               (*exit_worker)(ngx_cycle_t *cycle);
 } ngx_push_module_t;
 
 

@@ -140,7 +140,8 @@ static ngx_command_t  ngx_push_core_commands[] = {
 static ngx_push_module_t  ngx_push_core_module_ctx = {
     ngx_string("core"),
     ngx_push_core_create_conf,
-    ngx_push_core_init_conf
+    ngx_push_core_init_conf,
+    NULL
 };
 
 

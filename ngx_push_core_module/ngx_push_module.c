@@ -20,6 +20,7 @@ static char *ngx_push_number_products(ngx_cycle_t *cycle,
     ngx_push_conf_t *pcf);
 static ngx_int_t ngx_push_init_process(ngx_cycle_t *cycle);
 static void ngx_push_exit_process(ngx_cycle_t *cycle);
+static void ngx_push_exit_modules(ngx_cycle_t *cycle);
 
 
 static ngx_command_t  ngx_push_commands[] = {
@@ -178,7 +179,35 @@ ngx_push_exit_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_push_get_conf(cycle) != NULL) {
+        ngx_push_exit_modules(cycle);
         ngx_push_worker_exit(cycle);
+    }
+}
+
+
+/* The later ones first: they build on the others. */
+
+static void
+ngx_push_exit_modules(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          n;
+    ngx_push_module_t  *module;
+
+    if (ngx_push_zone == NULL || ngx_push_self == NULL) {
+        return;
+    }
+
+    for (n = cycle->modules_n; n > 0; n--) {
+
+        if (cycle->modules[n - 1]->type != NGX_PUSH_MODULE) {
+            continue;
+        }
+
+        module = cycle->modules[n - 1]->ctx;
+
+        if (module->exit_worker) {
+            module->exit_worker(cycle);
+        }
     }
 }
 

@@ -119,6 +119,7 @@ static ngx_command_t  ngx_push_product_commands[] = {
 static ngx_push_module_t  ngx_push_product_module_ctx = {
     ngx_string("product"),
     NULL,
+    NULL,
     NULL
 };
 

@@ -35,3 +35,15 @@ const char  *ngx_push_conn_names[NGX_PUSH_CONNS] = {
     "mqtt5_tls",
     "handshake"
 };
+
+
+const char  *ngx_push_redis_error_names[NGX_PUSH_REDIS_ERRORS] = {
+    "down",
+    "loading",
+    "readonly",
+    "cluster",
+    "busy",
+    "oom",
+    "denied",
+    "other"
+};

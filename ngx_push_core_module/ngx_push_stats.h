@@ -67,10 +67,30 @@ typedef enum {
 extern const char *ngx_push_conn_names[NGX_PUSH_CONNS];
 
 
+/* what Redis answered instead of doing it */
+
+typedef enum {
+    NGX_PUSH_REDIS_E_DOWN = 0,    /* no connection: not sent */
+    NGX_PUSH_REDIS_E_LOADING,
+    NGX_PUSH_REDIS_E_READONLY,
+    NGX_PUSH_REDIS_E_CLUSTER,     /* a part is down, or on its way elsewhere */
+    NGX_PUSH_REDIS_E_BUSY,        /* runs a long script */
+    NGX_PUSH_REDIS_E_OOM,
+    NGX_PUSH_REDIS_E_DENIED,
+    NGX_PUSH_REDIS_E_OTHER,
+    NGX_PUSH_REDIS_ERRORS
+} ngx_push_redis_error_t;
+
+extern const char *ngx_push_redis_error_names[NGX_PUSH_REDIS_ERRORS];
+
+
 typedef struct {
     /* gauges */
     uint64_t             conns[NGX_PUSH_CONNS];
     uint64_t             stall;            /* ms, the longest since its start */
+    uint64_t             redis_up;         /* connections to Redis */
+    uint64_t             redis_inflight;   /* calls under way */
+    uint64_t             redis_usec_max;   /* longest answer so far */
 
     /* counters */
     uint64_t             accepted;         /* connections */
@@ -92,8 +112,19 @@ typedef struct {
     uint64_t             swept;            /* sessions of dead workers */
     uint64_t             bytes_in;
     uint64_t             bytes_out;
+    uint64_t             redis_calls;
+    uint64_t             redis_errors[NGX_PUSH_REDIS_ERRORS];
+    uint64_t             redis_aborts;     /* no answer to what was sent */
+    uint64_t             redis_busy;       /* refused: too many in flight */
+    uint64_t             redis_reconnects; /* tries */
+    uint64_t             redis_usec;       /* from call to answer, in sum */
     uint64_t             gathered;         /* HTTP answers held for the next */
 } ngx_push_stats_t;
+
+/* so many values stand before the counters */
+
+#define NGX_PUSH_GAUGES                                                       \
+    (offsetof(ngx_push_stats_t, accepted) / sizeof(uint64_t))
 
 
 #define ngx_push_count(field)        ngx_push_zone->self->stats.field++

@@ -21,6 +21,7 @@ static ngx_command_t  ngx_push_journal_commands[] = {
 static ngx_push_module_t  ngx_push_journal_module_ctx = {
     ngx_string("journal"),
     ngx_push_journal_create_conf,
+    NULL,
     NULL
 };
 

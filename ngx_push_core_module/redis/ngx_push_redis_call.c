@@ -1,0 +1,432 @@
+
+/*
+ * Copyright (C) the ngx_push authors
+ */
+
+
+/*
+ * Calls on their way.  A job keeps its command until it has been answered,
+ * for it may have to be sent again: to another server, or after its script.
+ *
+ * Its answer comes from hiredis's callback, with a reply, or without one when
+ * the connection goes.  Whoever is called then may make other calls, and may
+ * have connections closed; so a job is out of all lists, and freed, before its
+ * handler is called.
+ */
+
+
+#include "ngx_push_redis_client.h"
+#include "ngx_push_worker.h"
+
+
+static char *ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len);
+static void ngx_push_redis_answered(redisAsyncContext *ac, void *reply,
+    void *data);
+static void ngx_push_redis_job_took(ngx_push_redis_job_t *job);
+static ngx_int_t ngx_push_redis_discarded(ngx_push_redis_link_t *link,
+    ngx_push_redis_job_t *job);
+
+
+uint64_t
+ngx_push_redis_usec(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+ngx_int_t
+ngx_push_redis_call(ngx_push_redis_call_t *call)
+{
+    ngx_uint_t                slot;
+    ngx_push_redis_job_t     *job;
+    ngx_push_redis_link_t    *link;
+    ngx_push_redis_server_t  *server;
+
+    if (!ngx_push_redis.running || (ngx_push_redis.leaving && call->handler)) {
+        return NGX_ERROR;
+    }
+
+    if (!call->urgent
+        && (ngx_push_redis.inflight >= ngx_push_redis.conf->inflight
+            || ngx_push_redis.bytes >= NGX_PUSH_REDIS_BYTES))
+    {
+        ngx_push_redis_count(redis_busy);
+        return NGX_PUSH_BUSY;
+    }
+
+    slot = call->key ? ngx_push_redis_slot(call->key) : 0;
+
+    server = ngx_push_redis.where->type->select(slot);
+    link = server ? ngx_push_redis_server_link(server, slot) : NULL;
+
+    if (link == NULL) {
+        ngx_push_redis_count(redis_errors[NGX_PUSH_REDIS_E_DOWN]);
+        return NGX_ERROR;
+    }
+
+    job = ngx_push_redis_job_new(call);
+
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    job->slot = (uint16_t) slot;
+
+    if (!call->urgent) {
+        job->counted = 1;
+        ngx_push_redis.inflight++;
+        ngx_push_redis_gauge(redis_inflight, ngx_push_redis.inflight);
+    }
+
+    if (ngx_push_redis_job_send(link, job, ngx_push_redis.conf->timeout)
+        != NGX_OK)
+    {
+        ngx_push_redis_job_free(job);
+        return NGX_ERROR;
+    }
+
+    ngx_push_redis_count(redis_calls);
+
+    return call->handler ? NGX_AGAIN : NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_push_redis_up(ngx_str_t *key)
+{
+    ngx_push_redis_server_t  *server;
+
+    if (!ngx_push_redis.running) {
+        return 0;
+    }
+
+    if (key == NULL) {
+        return ngx_push_redis.nusable != 0;
+    }
+
+    server = ngx_push_redis.where->type->select(ngx_push_redis_slot(key));
+
+    return server && server->nready;
+}
+
+
+ngx_push_redis_job_t *
+ngx_push_redis_job_new(ngx_push_redis_call_t *call)
+{
+    ngx_push_redis_job_t  *job;
+
+    if (call->script && ngx_push_redis_script(call->script) != NGX_OK) {
+        return NULL;
+    }
+
+    job = ngx_calloc(sizeof(ngx_push_redis_job_t), ngx_push_redis.log);
+
+    if (job == NULL) {
+        return NULL;
+    }
+
+    job->command = ngx_push_redis_format(call, &job->len);
+
+    if (job->command == NULL) {
+        ngx_free(job);
+        return NULL;
+    }
+
+    ngx_push_redis.bytes += job->len;
+
+    job->script = call->script;
+    job->handler = call->handler;
+    job->data = call->data;
+    job->began = ngx_push_redis_usec();
+
+    return job;
+}
+
+
+void
+ngx_push_redis_job_free(ngx_push_redis_job_t *job)
+{
+    if (job->counted) {
+        ngx_push_redis.inflight--;
+        ngx_push_redis_gauge(redis_inflight, ngx_push_redis.inflight);
+    }
+
+    ngx_push_redis.bytes -= job->len;
+
+    redisFreeSdsCommand((sds) job->command);
+    ngx_free(job);
+}
+
+
+#define NGX_PUSH_REDIS_WORDS    64
+
+static char *
+ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len)
+{
+    int           n;
+    sds           command;
+    size_t       *lens, few_lens[NGX_PUSH_REDIS_WORDS];
+    u_char        nkeys[NGX_INT_T_LEN];
+    ngx_uint_t    argc, i, head;
+    const char  **argv, *few[NGX_PUSH_REDIS_WORDS];
+
+    head = call->script ? 3 : 0;
+    argc = call->argc + head;
+
+    argv = few;
+    lens = few_lens;
+    lens[0] = 0;
+
+    if (argc > NGX_PUSH_REDIS_WORDS) {
+        argv = ngx_alloc(argc * (sizeof(char *) + sizeof(size_t)),
+                         ngx_push_redis.log);
+        if (argv == NULL) {
+            return NULL;
+        }
+
+        lens = (size_t *) (argv + argc);
+    }
+
+    if (head) {
+        argv[0] = "EVALSHA";
+        lens[0] = 7;
+        argv[1] = call->script->sha;
+        lens[1] = 40;
+        argv[2] = (char *) nkeys;
+        lens[2] = ngx_sprintf(nkeys, "%ui", call->nkeys) - nkeys;
+    }
+
+    for (i = 0; i < call->argc; i++) {
+        argv[head + i] = call->argv[i];
+        lens[head + i] = call->argvlen ? call->argvlen[i]
+                                       : ngx_strlen(call->argv[i]);
+    }
+
+    n = redisFormatSdsCommandArgv(&command, (int) argc, argv, lens);
+
+    if (argv != few) {
+        ngx_free(argv);
+    }
+
+    if (n < 0) {
+        return NULL;
+    }
+
+    *len = n;
+
+    return command;
+}
+
+
+/* Puts it at the end of what the link is to write and to be answered. */
+
+ngx_int_t
+ngx_push_redis_job_send(ngx_push_redis_link_t *link,
+    ngx_push_redis_job_t *job, ngx_msec_t timeout)
+{
+    if (link->ac == NULL || link->closing) {
+        return NGX_ERROR;
+    }
+
+    if (job->script
+        && ngx_push_redis_script_load(link, job->script) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (redisAsyncFormattedCommand(link->ac, ngx_push_redis_answered, job,
+                                   job->command, job->len)
+        != REDIS_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (link->ac->c.err) {
+        return ngx_push_redis_discarded(link, job);
+    }
+
+    job->link = link;
+    job->start = link->queued;
+    job->deadline = ngx_current_msec + timeout;
+
+    link->queued += job->len;
+    link->njobs++;
+
+    if (job->own == NULL && link->use == NGX_PUSH_REDIS_POOL) {
+        link->nheld++;
+    }
+
+    ngx_queue_insert_tail(&link->jobs, &job->queue);
+
+    if (link->state == NGX_PUSH_REDIS_READY) {
+        ngx_push_redis_link_due(link, job->deadline);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * hiredis had no memory for the command, but has kept the callback: an answer
+ * to another call would be given to this one.  The connection is done for.
+ */
+
+static ngx_int_t
+ngx_push_redis_discarded(ngx_push_redis_link_t *link,
+    ngx_push_redis_job_t *job)
+{
+    job->link = link;
+    job->start = link->queued + 1;
+    job->deadline = ngx_current_msec;
+
+    link->njobs++;
+    ngx_queue_insert_tail(&link->jobs, &job->queue);
+
+    if (link->timer.timer_set) {
+        ngx_del_timer(&link->timer);
+    }
+
+    link->heard = ngx_current_msec - 1;
+    ngx_add_timer(&link->timer, 1);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_push_redis_own(ngx_push_redis_link_t *link, ngx_push_redis_own_pt own,
+    void *data, ngx_uint_t argc, const char **argv, const size_t *argvlen)
+{
+    ngx_push_redis_job_t   *job;
+    ngx_push_redis_call_t   call;
+
+    ngx_memzero(&call, sizeof(ngx_push_redis_call_t));
+
+    call.argc = argc;
+    call.argv = argv;
+    call.argvlen = argvlen;
+    call.data = data;
+
+    job = ngx_push_redis_job_new(&call);
+
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    job->own = own;
+
+    if (ngx_push_redis_job_send(link, job, ngx_push_redis.conf->timeout)
+        != NGX_OK)
+    {
+        ngx_push_redis_job_free(job);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* hiredis's callback; no reply: the connection is being freed. */
+
+static void
+ngx_push_redis_answered(redisAsyncContext *ac, void *data, void *privdata)
+{
+    redisReply            *reply = data;
+    ngx_push_redis_job_t  *job = privdata;
+
+    void                   *own_data;
+    ngx_int_t               rc;
+    ngx_push_redis_link_t  *link;
+    ngx_push_redis_own_pt   own;
+
+    link = job->link;
+
+    if (reply == NULL) {
+        /* what is called from here finds this link unusable */
+        link->closing = 1;
+    }
+
+    rc = reply == NULL && job->start < ngx_push_redis_written(link)
+         ? NGX_ABORT : NGX_ERROR;
+
+    ngx_push_redis_job_took(job);
+
+    if (job->own) {
+        own = job->own;
+        own_data = job->data;
+
+        ngx_push_redis_job_free(job);
+        own(link, reply, own_data);
+        return;
+    }
+
+    if (reply && reply->type != REDIS_REPLY_ERROR) {
+        rc = NGX_OK;
+
+    } else if (reply) {
+        rc = ngx_push_redis_error(job, link, reply);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+    }
+
+    ngx_push_redis_job_done(job, rc, reply);
+}
+
+
+static void
+ngx_push_redis_job_took(ngx_push_redis_job_t *job)
+{
+    ngx_push_redis_link_t  *link;
+
+    link = job->link;
+
+    ngx_queue_remove(&job->queue);
+    link->njobs--;
+
+    if (job->own == NULL && link->use == NGX_PUSH_REDIS_POOL) {
+        link->nheld--;
+    }
+
+    link->timer.cancelable = link->nheld == 0;
+    job->link = NULL;
+}
+
+
+void
+ngx_push_redis_job_done(ngx_push_redis_job_t *job, ngx_int_t rc,
+    redisReply *reply)
+{
+    void               *data;
+    uint64_t            usec;
+    ngx_push_redis_pt   handler;
+
+    if (ngx_push_self) {
+        usec = ngx_push_redis_usec() - job->began;
+
+        ngx_push_count_add(redis_usec, usec);
+
+        if (usec > ngx_push_self->stats.redis_usec_max) {
+            ngx_push_self->stats.redis_usec_max = usec;
+        }
+
+        if (rc == NGX_ABORT) {
+            ngx_push_count(redis_aborts);
+        }
+    }
+
+    handler = job->handler;
+    data = job->data;
+
+    ngx_push_redis_job_free(job);
+
+    if (handler) {
+        handler(data, rc,
+                rc == NGX_OK || rc == NGX_DECLINED ? reply : NULL);
+    }
+}
