@@ -13,17 +13,6 @@
 #define NGX_PUSH_METRICS_LINE   512    /* the longest written at once */
 
 
-/* Where the text goes; "failed" once no memory was left. */
-
-typedef struct {
-    ngx_pool_t          *pool;
-    ngx_chain_t         *first;
-    ngx_chain_t         *last;
-    size_t               size;
-    ngx_uint_t           failed;
-} ngx_push_metrics_out_t;
-
-
 typedef struct {
     const char          *name;
     const char          *help;
@@ -58,10 +47,6 @@ static void ngx_push_metrics_zone(ngx_push_metrics_out_t *out);
 static void ngx_push_metrics_classes(ngx_push_metrics_out_t *out,
     const char *name, const char *help, uint64_t *values);
 static void ngx_push_metrics_workers(ngx_push_metrics_out_t *out);
-static void ngx_push_metrics_head(ngx_push_metrics_out_t *out,
-    const char *name, const char *type, const char *help);
-static void ngx_push_metrics_print(ngx_push_metrics_out_t *out,
-    const char *fmt, ...);
 
 
 static const char  *ngx_push_metrics_kinds[NGX_PUSH_KINDS] = {
@@ -200,6 +185,7 @@ ngx_push_metrics_write(ngx_pool_t *pool, size_t *size)
     ngx_push_metrics_sessions(&out);
     ngx_push_metrics_zone(&out);
     ngx_push_metrics_workers(&out);
+    ngx_push_metrics_journal(&out, &sum);
 
     if (out.failed) {
         return NULL;
@@ -478,7 +464,7 @@ ngx_push_metrics_resync(ngx_push_worker_t *w)
 }
 
 
-static void
+void
 ngx_push_metrics_head(ngx_push_metrics_out_t *out, const char *name,
     const char *type, const char *help)
 {
@@ -487,7 +473,7 @@ ngx_push_metrics_head(ngx_push_metrics_out_t *out, const char *name,
 }
 
 
-static void
+void
 ngx_push_metrics_print(ngx_push_metrics_out_t *out, const char *fmt, ...)
 {
     va_list       args;

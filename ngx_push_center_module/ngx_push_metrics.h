@@ -10,6 +10,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include "ngx_push_stats.h"
 
 
 /*
@@ -22,6 +23,29 @@
  */
 
 ngx_chain_t *ngx_push_metrics_write(ngx_pool_t *pool, size_t *size);
+
+
+/* Where the text goes; "failed" once no memory was left. */
+
+typedef struct {
+    ngx_pool_t          *pool;
+    ngx_chain_t         *first;
+    ngx_chain_t         *last;
+    size_t               size;
+    ngx_uint_t           failed;
+} ngx_push_metrics_out_t;
+
+
+/* For the files of this page: HELP and TYPE, and a line at most. */
+
+void ngx_push_metrics_head(ngx_push_metrics_out_t *out, const char *name,
+    const char *type, const char *help);
+void ngx_push_metrics_print(ngx_push_metrics_out_t *out, const char *fmt, ...);
+
+/* The journal, when this server has one. */
+
+void ngx_push_metrics_journal(ngx_push_metrics_out_t *out,
+    ngx_push_stats_t *sum);
 
 
 #endif /* _NGX_PUSH_METRICS_H_INCLUDED_ */

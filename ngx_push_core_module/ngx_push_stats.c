@@ -47,3 +47,10 @@ const char  *ngx_push_redis_error_names[NGX_PUSH_REDIS_ERRORS] = {
     "denied",
     "other"
 };
+
+
+const char  *ngx_push_journal_drop_names[NGX_PUSH_JOURNAL_DROPS] = {
+    "full",
+    "refused",
+    "corrupt"
+};

@@ -84,6 +84,18 @@ typedef enum {
 extern const char *ngx_push_redis_error_names[NGX_PUSH_REDIS_ERRORS];
 
 
+/* why a row did not get into the journal */
+
+typedef enum {
+    NGX_PUSH_JOURNAL_DROP_FULL = 0,    /* no room in memory and files */
+    NGX_PUSH_JOURNAL_DROP_REFUSED,     /* MySQL will never take it */
+    NGX_PUSH_JOURNAL_DROP_CORRUPT,     /* broken ends of files, not rows */
+    NGX_PUSH_JOURNAL_DROPS
+} ngx_push_journal_drop_t;
+
+extern const char *ngx_push_journal_drop_names[NGX_PUSH_JOURNAL_DROPS];
+
+
 typedef struct {
     /* gauges */
     uint64_t             conns[NGX_PUSH_CONNS];
@@ -91,6 +103,12 @@ typedef struct {
     uint64_t             redis_up;         /* connections to Redis */
     uint64_t             redis_inflight;   /* calls under way */
     uint64_t             redis_usec_max;   /* longest answer so far */
+    uint64_t             journal_oldest;   /* wall clock, ms, of the oldest row
+                                              not in MySQL; 0: there is none */
+    uint64_t             journal_backlog;  /* bytes in memory */
+    uint64_t             journal_spilled;  /* bytes in the folder, which the
+                                              workers share */
+    uint64_t             journal_connected;
 
     /* counters */
     uint64_t             accepted;         /* connections */
@@ -119,6 +137,10 @@ typedef struct {
     uint64_t             redis_reconnects; /* tries */
     uint64_t             redis_usec;       /* from call to answer, in sum */
     uint64_t             gathered;         /* HTTP answers held for the next */
+    uint64_t             journal_rows[2];  /* written: messages, acks */
+    uint64_t             journal_dropped[NGX_PUSH_JOURNAL_DROPS];
+    uint64_t             journal_purged;
+    uint64_t             journal_errors;
 } ngx_push_stats_t;
 
 /* so many values stand before the counters */

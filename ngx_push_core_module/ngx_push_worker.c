@@ -179,7 +179,7 @@ ngx_push_worker_take(ngx_cycle_t *cycle)
         w->mailbox.tail = w->mailbox.head;
         w->mailbox.resync = 0;
         w->mailbox.signaled = 0;
-        ngx_memzero(w->stats.conns, sizeof(w->stats.conns));
+        ngx_memzero(&w->stats, NGX_PUSH_GAUGES * sizeof(uint64_t));
 
         if (i >= ngx_push_zone->head->nworkers) {
             ngx_push_zone->head->nworkers = i + 1;
