@@ -44,8 +44,8 @@ LUA     := $(sort $(wildcard ngx_push_core_module/redis/lua/*.lua))
 MODULES := $(addprefix $(BUILD)/ngx_push_,$(addsuffix _module.so, \
            core redis journal room center dispatch))
 
-.PHONY: all modules help setup run cluster test prove unit fuzz fault bench \
-        check bench-million bench-document valgrind install clean FORCE
+.PHONY: all modules help setup run cluster test test-redis prove unit fuzz \
+        fault bench check bench-million bench-document valgrind install clean FORCE
 .DELETE_ON_ERROR:
 
 all: modules $(BUILD)/nginx
@@ -56,6 +56,7 @@ help:
 	@echo '                 (MQTT_PORT MQTTS_PORT HTTP_PORT WORKERS)'
 	@echo 'make cluster     three nodes with Redis and MariaDB (REDIS_PORT)'
 	@echo 'make test        check, unit, then t/*.t (TESTS="t/x.t ...")'
+	@echo 'make test-redis  the suites in t/ on Redis instead of the zone'
 	@echo 'make unit        C unit tests only'
 	@echo 'make prove       t/*.t only'
 	@echo 'make check       style and include rules only'
@@ -165,6 +166,13 @@ endif
 
 prove: all
 	@util/test $(TESTS)
+
+# The suites that speak of behaviour alone, on Redis.
+REDIS_TESTS ?= $(filter-out t/020-room-conf.t t/038%,$(wildcard t/02*.t \
+               t/03*.t t/04*.t t/050-*.t t/060-*.t t/070-*.t))
+
+test-redis: all
+	@PUSH_TEST_STORE=redis util/test $(REDIS_TESTS)
 
 check: modules
 	@util/check

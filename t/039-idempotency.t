@@ -11,7 +11,7 @@ use Push::Idempotency;
 use Test::Nginx::Socket;
 
 repeat_each(1);
-plan tests => repeat_each() * 31;
+plan tests => repeat_each() * 34;
 
 master_on();
 workers(2);
@@ -168,23 +168,47 @@ sub {
 
     my $body = $t->http->get('/metrics')->{body};
     $t->say($_) for $body =~ /^(ngx_push_replayed_total\ \d+
-        |ngx_push_drops_total\{reason="idempotency_keys"\}\ \d+
-        |ngx_push_zone_records\{class="(?:idempotency_key|longkey)"\}\ \d+)$
-        /mgx;
+        |ngx_push_drops_total\{reason="idempotency_keys"\}\ \d+)$/mgx;
 
     return $t->text;
 }
 --- mqtt_out
 ngx_push_replayed_total 2
 ngx_push_drops_total{reason="idempotency_keys"} 1
-ngx_push_zone_records{class="idempotency_key"} 2
-ngx_push_zone_records{class="longkey"} 0
 --- no_error_log
 [error]
 
 
 
-=== TEST 10: directives that cannot work
+=== TEST 10: keys take records of the zone
+--- skip_eval: 3: Push::Test::embedded('the keys are in Redis')
+--- push
+    zone 16m;
+    product shop {
+        api_key $TEST_NGINX_API_KEY;
+    }
+--- mqtt eval
+sub {
+    my ($t) = @_;
+
+    Push::Idempotency::send_keyed($t, 'users/m', 'x', $_)
+        for 'a', 'b', 'c' x 100;
+
+    my $body = $t->http->get('/metrics')->{body};
+    $t->say($_) for $body =~ /^(ngx_push_zone_records
+        \{class="(?:idempotency_key|longkey)"\}\ \d+)$/mgx;
+
+    return $t->text;
+}
+--- mqtt_out
+ngx_push_zone_records{class="idempotency_key"} 4
+ngx_push_zone_records{class="longkey"} 1
+--- no_error_log
+[error]
+
+
+
+=== TEST 11: directives that cannot work
 --- push
     zone 16m;
     idempotency_keep 8d;
@@ -197,7 +221,7 @@ ngx_push_zone_records{class="longkey"} 0
 
 
 
-=== TEST 11: no key may be remembered
+=== TEST 12: no key may be remembered
 --- push
     zone 16m;
     idempotency_limit 0;

@@ -10,6 +10,8 @@ use Push::Devices;
 use Push::Server;
 use Test::Nginx::Socket;
 
+embedded_only('what is in a zone with a file');
+
 repeat_each(1);
 plan tests => repeat_each() * 28;
 

@@ -957,6 +957,7 @@ c
 
 
 === TEST 24: a zone that is full refuses with 507, and recovers
+--- skip_eval: 2: Push::Test::embedded('a copy needs no room to be saved')
 --- mqtt eval
 sub {
     my ($t) = @_;

@@ -29,12 +29,12 @@ package Push::Test;
 # - It fails the whole file, whatever the blocks asked for, if a server wrote
 #   an [alert] or [emerg], a sanitizer report or a core.  allow_alert(PATTERN)
 #   lists what a suite provokes.
-
+#
 # - With PUSH_TEST_STORE=redis it runs the same blocks on Redis: the suite gets
 #   a redis-server of its own, and each block (each Push::Server) that names no
 #   Redis itself a prefix of its own.  What is about the embedded store alone
 #   says so: a suite by embedded_only(REASON) in front of its plan, a block by
-#   "--- skip_eval: N: embedded('REASON')", N being how many tests it has.
+#   "--- skip_eval: N: Push::Test::embedded('REASON')" for its N tests.
 
 use strict;
 use warnings;
