@@ -168,8 +168,8 @@ typedef struct {
 
 typedef struct {
     /* in */
-    ngx_push_conn_t     *conn;         /* must stay until the answer */
-    ngx_push_target_t   *targets;      /* a copy is made, of names too */
+    ngx_push_conn_t     *conn;         /* may end before the answer */
+    ngx_push_target_t   *targets;      /* these and their names too */
     ngx_uint_t           n;            /* 1, 2 */
     ngx_uint_t           how;          /* as ngx_push_subscribe() has it */
     ngx_uint_t           qos;

@@ -50,6 +50,7 @@
 #define NGX_PUSH_ROOM_CONNECT_MAX   8192    /* octets of a CONNECT */
 #define NGX_PUSH_ROOM_RECEIVE_MAX   64      /* our Receive Maximum */
 #define NGX_PUSH_ROOM_FILTERS_MAX   1024    /* in one SUBSCRIBE */
+#define NGX_PUSH_ROOM_FILTERS_WAIT  4096    /* without an answer */
 #define NGX_PUSH_ROOM_PROPS_MAX     8192    /* forwarded with a message */
 #define NGX_PUSH_ROOM_TAKE          16      /* messages of one write */
 #define NGX_PUSH_ROOM_TURN          256     /* messages of one turn */
@@ -133,6 +134,7 @@ typedef struct {
 
 typedef struct ngx_push_room_conn_s     ngx_push_room_conn_t;
 typedef struct ngx_push_room_pending_s  ngx_push_room_pending_t;
+typedef struct ngx_push_room_subs_s     ngx_push_room_subs_t;
 typedef struct ngx_push_room_tls_s      ngx_push_room_tls_t;
 
 
@@ -145,8 +147,10 @@ typedef struct ngx_push_room_tls_s      ngx_push_room_tls_t;
 struct ngx_push_room_pending_s {
     ngx_push_room_pending_t  *next;    /* of the connection; free list */
     ngx_push_room_conn_t     *room;
+    ngx_push_room_subs_t     *subs;    /* of a filter: its SUBSCRIBE */
     ngx_push_handle_t         handle;
     uint16_t                  pid;     /* of the PUBLISH; 0: QoS 0, claim */
+    uint16_t                  filter;  /* its number in the SUBSCRIBE */
 };
 
 
@@ -181,7 +185,8 @@ struct ngx_push_room_conn_s {
     uint32_t                   messages_out;
     uint16_t                   keepalive;
     uint16_t                   resent;         /* of the window, while again */
-    uint16_t                   npending;
+    uint16_t                   npending;       /* PUBLISH, claim */
+    uint16_t                   nfilters;       /* that are pending */
     uint8_t                    state;          /* ngx_push_room_state_t */
     uint8_t                    why;            /* ngx_push_room_why_t */
     uint8_t                    version;        /* 0, 4, 5 */

@@ -49,6 +49,7 @@ ngx_push_room_pending_put(ngx_push_room_pending_t *p)
 {
     p->room = NULL;
     p->next = NULL;
+    p->subs = NULL;
 
     if (ngx_push_room_spare == NULL) {
         ngx_push_room_spare = p;
@@ -67,13 +68,20 @@ ngx_push_room_pending_bind(ngx_push_room_pending_t *p,
     p->room = room;
     p->next = room->pending;
     room->pending = p;
-    room->npending++;
+
+    if (p->subs) {
+        room->nfilters++;
+
+    } else {
+        room->npending++;
+    }
 }
 
 
 /*
- * NGX_DECLINED: the connection has ended.  A handle that was answered is
- * given back, so that a second answer to it would find nothing.
+ * NGX_DECLINED: the connection has ended, of which "out" tells as well.  A
+ * handle that was answered is given back, so that a second answer to it would
+ * find nothing.
  */
 
 ngx_int_t
@@ -85,6 +93,7 @@ ngx_push_room_pending_take(ngx_push_handle_t handle,
     p = ngx_push_handle_get(handle);
 
     if (p == NULL) {
+        ngx_memzero(out, sizeof(ngx_push_room_pending_t));
         return NGX_DECLINED;
     }
 
@@ -96,7 +105,13 @@ ngx_push_room_pending_take(ngx_push_handle_t handle,
         }
 
         *pp = p->next;
-        p->room->npending--;
+
+        if (p->subs) {
+            p->room->nfilters--;
+
+        } else {
+            p->room->npending--;
+        }
     }
 
     ngx_push_handle_free(handle);
@@ -119,4 +134,5 @@ ngx_push_room_pending_drop(ngx_push_room_conn_t *room)
 
     room->pending = NULL;
     room->npending = 0;
+    room->nfilters = 0;
 }

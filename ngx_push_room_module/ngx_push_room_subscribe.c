@@ -8,6 +8,9 @@
  * SUBSCRIBE and UNSUBSCRIBE: bind, unbind, groups.  The options Retain As
  * Published and Retain Handling have no meaning here, since nothing is
  * retained.
+ *
+ * SUBACK follows when the register has answered for all filters of a packet;
+ * messages may come before it, and so may the answer to a later packet.
  */
 
 
@@ -18,14 +21,33 @@ typedef struct {
     ngx_push_target_t    targets[2];
     ngx_uint_t           n;
     ngx_uint_t           how;
-} ngx_push_room_subs_t;
+} ngx_push_room_wanted_t;
+
+
+/*
+ * A SUBSCRIBE of which filters have no answer yet; it is made when the first
+ * of them has none at once, and belongs to them all.
+ */
+
+struct ngx_push_room_subs_s {
+    ngx_uint_t           left;         /* filters without an answer */
+    ngx_uint_t           n;
+    uint16_t             pid;
+    u_char               codes[1];
+};
 
 
 static ngx_int_t ngx_push_room_resolve(ngx_push_room_conn_t *room,
-    const ngx_push_mqtt_filter_t *f, ngx_push_room_subs_t *subs,
+    const ngx_push_mqtt_filter_t *f, ngx_push_room_wanted_t *subs,
     uint8_t *code);
 static ngx_int_t ngx_push_room_subscribe_one(ngx_push_room_conn_t *room,
-    const ngx_push_mqtt_filter_t *f, uint32_t id, uint8_t *code);
+    const ngx_push_mqtt_filter_t *f, uint32_t id, ngx_uint_t i,
+    ngx_push_room_subs_t **subs, ngx_push_mqtt_subscribe_t *packet);
+static ngx_push_room_subs_t *ngx_push_room_subs_new(
+    ngx_push_mqtt_subscribe_t *packet, ngx_uint_t n);
+static void ngx_push_room_subscribed(ngx_push_handle_t handle, ngx_int_t rc,
+    void *op);
+static uint8_t ngx_push_room_granted(ngx_int_t rc, ngx_uint_t qos);
 static ngx_int_t ngx_push_room_unsubscribe_one(ngx_push_room_conn_t *room,
     const ngx_push_mqtt_filter_t *f, uint8_t *code);
 static ngx_int_t ngx_push_room_suback(ngx_push_room_conn_t *room,
@@ -43,10 +65,14 @@ ngx_int_t
 ngx_push_room_subscribe(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
     u_char *body)
 {
+    ngx_int_t                   rc;
     ngx_uint_t                  i;
+    ngx_push_room_subs_t       *subs;
     ngx_push_mqtt_error_t       err;
     ngx_push_mqtt_filter_t      filter;
     ngx_push_mqtt_subscribe_t   sub;
+
+    rc = NGX_OK;
 
     if (ngx_push_mqtt_parse_subscribe(room->version, body, f->remaining,
                                       &ngx_push_room_limits, &sub, &err)
@@ -54,6 +80,8 @@ ngx_push_room_subscribe(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
     {
         return ngx_push_room_fail(room, &err);
     }
+
+    subs = NULL;
 
     for (i = 0; i < sub.count; i++) {
 
@@ -63,16 +91,25 @@ ngx_push_room_subscribe(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
             break;
         }
 
-        if (ngx_push_room_subscribe_one(room, &filter,
-                                        sub.props.subscription_id,
-                                        &ngx_push_room_codes[i])
-            != NGX_OK)
-        {
-            return ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
+        rc = ngx_push_room_subscribe_one(room, &filter,
+                                         sub.props.subscription_id, i, &subs,
+                                         &sub);
+        if (rc != NGX_OK) {
+            break;
         }
     }
 
+    if (rc != NGX_OK) {
+        return ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
+    }
+
     room->take = 1;
+
+    if (subs) {
+        ngx_memcpy(subs->codes, ngx_push_room_codes, i);
+        subs->n = i;
+        return NGX_OK;
+    }
 
     return ngx_push_room_suback(room, NGX_PUSH_MQTT_SUBACK, sub.packet_id,
                                 ngx_push_room_codes, i);
@@ -120,7 +157,7 @@ ngx_push_room_unsubscribe(ngx_push_room_conn_t *room,
 
 static ngx_int_t
 ngx_push_room_resolve(ngx_push_room_conn_t *room,
-    const ngx_push_mqtt_filter_t *f, ngx_push_room_subs_t *subs,
+    const ngx_push_mqtt_filter_t *f, ngx_push_room_wanted_t *subs,
     uint8_t *code)
 {
     ngx_push_room_topic_t  t;
@@ -145,7 +182,7 @@ ngx_push_room_resolve(ngx_push_room_conn_t *room,
         return NGX_DECLINED;
     }
 
-    ngx_memzero(subs, sizeof(ngx_push_room_subs_t));
+    ngx_memzero(subs, sizeof(ngx_push_room_wanted_t));
 
     subs->n = 1;
     subs->how = NGX_PUSH_SUB_OWN;
@@ -186,43 +223,157 @@ ngx_push_room_resolve(ngx_push_room_conn_t *room,
 }
 
 
-/* NGX_DECLINED: taken over */
+/*
+ * NGX_DECLINED: taken over.  The code is set at once, or will be by
+ * ngx_push_room_subscribed().
+ */
 
 static ngx_int_t
 ngx_push_room_subscribe_one(ngx_push_room_conn_t *room,
-    const ngx_push_mqtt_filter_t *f, uint32_t id, uint8_t *code)
+    const ngx_push_mqtt_filter_t *f, uint32_t id, ngx_uint_t i,
+    ngx_push_room_subs_t **subs, ngx_push_mqtt_subscribe_t *packet)
 {
-    ngx_uint_t            qos;
-    ngx_push_room_subs_t  subs;
+    uint8_t                  *code;
+    ngx_int_t                 rc;
+    ngx_push_bind_t           bind;
+    ngx_push_room_wanted_t    wanted;
+    ngx_push_room_pending_t  *pending;
 
-    if (ngx_push_room_resolve(room, f, &subs, code) != NGX_OK) {
+    code = &ngx_push_room_codes[i];
+
+    if (ngx_push_room_resolve(room, f, &wanted, code) != NGX_OK) {
         return NGX_OK;
     }
 
-    qos = ngx_min(f->qos, 1);
+    bind.conn = &room->push;
+    bind.targets = wanted.targets;
+    bind.n = wanted.n;
+    bind.how = wanted.how;
+    bind.qos = ngx_min(f->qos, 1);
+    bind.id = id;
 
-    if (f->no_local && subs.targets[0].kind == NGX_PUSH_GROUP) {
-        subs.how |= NGX_PUSH_SUB_NO_LOCAL;
+    if (f->no_local && wanted.targets[0].kind == NGX_PUSH_GROUP) {
+        bind.how |= NGX_PUSH_SUB_NO_LOCAL;
     }
 
-    switch (ngx_push_subscribe(&room->push, subs.targets, subs.n, subs.how,
-                               qos, id))
-    {
+    pending = (room->nfilters < NGX_PUSH_ROOM_FILTERS_WAIT)
+              ? ngx_push_room_pending_get() : NULL;
 
-    case NGX_OK:
-        *code = (uint8_t) qos;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        return NGX_DECLINED;
-
-    case NGX_PUSH_FULL:
+    if (pending == NULL) {
         *code = NGX_PUSH_MQTT_RC_QUOTA_EXCEEDED;
         return NGX_OK;
+    }
+
+    rc = ngx_push_room_push->reg->subscribe(&bind, ngx_push_room_subscribed,
+                                            pending->handle);
+
+    if (rc != NGX_AGAIN) {
+        ngx_push_room_pending_put(pending);
+        *code = ngx_push_room_granted(rc, bind.qos);
+
+        return rc == NGX_DECLINED ? NGX_DECLINED : NGX_OK;
+    }
+
+    if (*subs == NULL) {
+        *subs = ngx_push_room_subs_new(packet, packet->count);
+    }
+
+    if (*subs == NULL) {
+
+        /* the answer will find that nobody waits for it */
+
+        pending->room = NULL;
+        *code = NGX_PUSH_MQTT_RC_UNSPECIFIED_ERROR;
+
+        return NGX_OK;
+    }
+
+    (*subs)->left++;
+
+    pending->subs = *subs;
+    pending->filter = (uint16_t) i;
+    ngx_push_room_pending_bind(pending, room);
+
+    return NGX_OK;
+}
+
+
+static ngx_push_room_subs_t *
+ngx_push_room_subs_new(ngx_push_mqtt_subscribe_t *packet, ngx_uint_t n)
+{
+    ngx_push_room_subs_t  *subs;
+
+    subs = ngx_alloc(offsetof(ngx_push_room_subs_t, codes) + n,
+                     ngx_cycle->log);
+
+    if (subs) {
+        subs->left = 0;
+        subs->pid = packet->packet_id;
+    }
+
+    return subs;
+}
+
+
+static uint8_t
+ngx_push_room_granted(ngx_int_t rc, ngx_uint_t qos)
+{
+    switch (rc) {
+
+    case NGX_OK:
+        return (uint8_t) qos;
+
+    case NGX_PUSH_FULL:
+    case NGX_PUSH_BUSY:
+        return NGX_PUSH_MQTT_RC_QUOTA_EXCEEDED;
 
     default:
-        *code = NGX_PUSH_MQTT_RC_UNSPECIFIED_ERROR;
-        return NGX_OK;
+        return NGX_PUSH_MQTT_RC_UNSPECIFIED_ERROR;
+    }
+}
+
+
+static void
+ngx_push_room_subscribed(ngx_push_handle_t handle, ngx_int_t rc, void *op)
+{
+    ngx_int_t                 here;
+    ngx_uint_t                last;
+    ngx_push_bind_t          *bind;
+    ngx_push_room_conn_t     *room;
+    ngx_push_room_subs_t     *subs;
+    ngx_push_room_pending_t   pending;
+
+    here = ngx_push_room_pending_take(handle, &pending);
+
+    bind = op;
+    room = pending.room;
+    subs = pending.subs;
+
+    if (subs == NULL) {
+        return;
+    }
+
+    subs->codes[pending.filter] = ngx_push_room_granted(rc, bind->qos);
+
+    last = (--subs->left == 0);
+
+    if (here == NGX_OK) {
+
+        if (rc == NGX_DECLINED) {
+            (void) ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
+
+        } else if (last
+                   && ngx_push_room_suback(room, NGX_PUSH_MQTT_SUBACK,
+                                           subs->pid, subs->codes, subs->n)
+                      == NGX_OK)
+        {
+            room->take = 1;
+            (void) ngx_push_room_settle(room);
+        }
+    }
+
+    if (last) {
+        ngx_free(subs);
     }
 }
 
@@ -231,9 +382,9 @@ static ngx_int_t
 ngx_push_room_unsubscribe_one(ngx_push_room_conn_t *room,
     const ngx_push_mqtt_filter_t *f, uint8_t *code)
 {
-    ngx_int_t              rc;
-    ngx_uint_t             i;
-    ngx_push_room_subs_t   subs;
+    ngx_int_t               rc;
+    ngx_uint_t              i;
+    ngx_push_room_wanted_t  subs;
 
     if (ngx_push_room_resolve(room, f, &subs, code) != NGX_OK) {
 
@@ -247,7 +398,8 @@ ngx_push_room_unsubscribe_one(ngx_push_room_conn_t *room,
 
     for (i = 0; i < subs.n; i++) {
 
-        rc = ngx_push_unsubscribe(&room->push, &subs.targets[i], subs.how);
+        rc = ngx_push_room_push->reg->unsubscribe(&room->push,
+                                                  &subs.targets[i], subs.how);
 
         if (rc == NGX_DECLINED) {
             return NGX_DECLINED;
