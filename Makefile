@@ -45,7 +45,8 @@ MODULES := $(addprefix $(BUILD)/ngx_push_,$(addsuffix _module.so, \
            core redis journal room center dispatch))
 
 .PHONY: all modules help setup run cluster test test-redis prove unit fuzz \
-        fault bench check bench-million bench-document valgrind install clean FORCE
+        fault bench check bench-million bench-document valgrind install \
+        clean FORCE
 .DELETE_ON_ERROR:
 
 all: modules $(BUILD)/nginx
