@@ -3,7 +3,8 @@
 
 use strict;
 use warnings;
-no warnings 'portable';
+no warnings "portable";
+
 
 use lib 't/lib';
 use Push::Test;
@@ -34,10 +35,13 @@ sub blob {
 # save to {T}q at $now, with $ttl; further arguments are the key's
 sub save {
     my ($t, $payload, $ttl, $now, $limit, $how, @key) = @_;
+    my $run = 'aaaa';
+
+    $run = pop @key if @key % 5 == 1;
 
     return script('save', ["{$t}q", "{$t}d", @key ? "{$t}k" : ()],
                   $ttl ? blob($now + $ttl, $payload) : '', $ttl, $now,
-                  $limit, $how // '', @key);
+                  $limit, $how // '', @key, $run);
 }
 
 sub load_page {
@@ -123,9 +127,26 @@ is_deeply([@{save('h', 'm4', 100, 1000, 3)}[1 .. 3]], [4, 0, 0],
 is(numbers(load_page('h', 0, 0)), '1 3 4', '... and is not read');
 
 # a step at a time, when much is to go
-save('s', 'x', 100, 1000, 1000) for 1 .. 200;
-is(save('s', 'x', 100, 1000, 10)->[2], 64, '64 are ended at a time');
-is(save('s', 'x', 100, 1000, 10)->[2], 64, '... and the rest later');
+save('s', 'x', 100, 1000, 1000) for 1 .. 400;
+is(save('s', 'x', 100, 1000, 10)->[2], 256, '256 are ended at a time');
+is(save('s', 'x', 100, 1000, 10)->[2], 136, '... and the rest later');
+is(numbers(load_page('s', 0, 0)), join(' ', 393 .. 402), '... all');
+
+# --- another process of Redis, which may have lost the last ones
+
+save('r', "m$_", 100, 1000, 3) for 1 .. 2;
+is_deeply([@{save('r', 'm3', 100, 1000, 3, '', 'bbbb')}[1 .. 3]],
+          [65539, 0, 0], 'leaves numbers out');
+is_deeply([@{save('r', 'm4', 100, 1000, 3, '', 'bbbb')}[1 .. 3]],
+          [65540, 1, 0], '... once');
+is(numbers(load_page('r', 0, 0)), '2 65539 65540', '... which nobody looks for');
+is(load_page('r', 0, 0)->[4], 65540, '... to the end');
+is(numbers(load_page('r', $r->command('HGET', '{r}q', 'i'), 2, 65539)),
+   '65539', '... and not beyond what was asked for');
+save('r', "m$_", 100, 1000, 3, '', 'bbbb') for 5 .. 7;
+is(numbers(load_page('r', 0, 0)), '65541 65542 65543', '... the limit holds');
+is(script('status', ['{r}q', '{r}d'], $r->command('HGET', '{r}q', 'i'), 9, '')
+       ->[2], 65540, '... and they have ended');
 
 # --- pages
 

@@ -23,6 +23,8 @@
 #include <hiredis/hiredis.h>
 
 
+#define NGX_PUSH_REDIS_RUN      8
+
 /* A script: lua/NAME.lua, whose first lines say keys, arguments, result. */
 
 typedef struct {
@@ -68,6 +70,13 @@ typedef struct {
      * acknowledgements): not counted against redis_inflight.
      */
     unsigned                   urgent:1;
+
+    /*
+     * One argument more at the end: NGX_PUSH_REDIS_RUN digits of the run id of
+     * the server that it is sent to, by which a script knows that another
+     * process than before has the key.
+     */
+    unsigned                   run:1;
 } ngx_push_redis_call_t;
 
 

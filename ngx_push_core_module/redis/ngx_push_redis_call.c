@@ -139,6 +139,7 @@ ngx_push_redis_job_new(ngx_push_redis_call_t *call)
     ngx_push_redis.bytes += job->len;
 
     job->script = call->script;
+    job->run = call->run;
     job->handler = call->handler;
     job->data = call->data;
     job->began = ngx_push_redis_usec();
@@ -175,7 +176,7 @@ ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len)
     const char  **argv, *few[NGX_PUSH_REDIS_WORDS];
 
     head = call->script ? 3 : 0;
-    argc = call->argc + head;
+    argc = call->argc + head + call->run;
 
     argv = few;
     lens = few_lens;
@@ -204,6 +205,11 @@ ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len)
         argv[head + i] = call->argv[i];
         lens[head + i] = call->argvlen ? call->argvlen[i]
                                        : ngx_strlen(call->argv[i]);
+    }
+
+    if (call->run) {
+        argv[argc - 1] = "00000000";           /* until it is sent */
+        lens[argc - 1] = NGX_PUSH_REDIS_RUN;
     }
 
     n = redisFormatSdsCommandArgv(&command, (int) argc, argv, lens);
@@ -236,6 +242,11 @@ ngx_push_redis_job_send(ngx_push_redis_link_t *link,
         && ngx_push_redis_script_load(link, job->script) != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (job->run && link->server) {
+        ngx_memcpy(job->command + job->len - NGX_PUSH_REDIS_RUN - 2,
+                   link->server->info.runid, NGX_PUSH_REDIS_RUN);
     }
 
     if (redisAsyncFormattedCommand(link->ac, ngx_push_redis_answered, job,

@@ -67,6 +67,7 @@ struct ngx_push_redis_job_s {
     uint8_t                    tries;
     unsigned                   counted:1;  /* in inflight */
     unsigned                   waiting:1;  /* in the list of those that wait */
+    unsigned                   run:1;      /* ends with a part of the run id */
 };
 
 

@@ -32,28 +32,48 @@ if at < first - 1 then
     at = math.min(first - 1, to)
 end
 
--- Twice as many at a time while they are small; a script may not look at
--- holes for ever.
+-- Few messages in a wide range are looked up by their names.
 
-local some, looked, n = 4, 0, 5
+local names
+local held = to - at > 256 and call('HLEN', log)
 
-while at < to and max > 0 and bytes > 0 and looked < 4096 do
-    local names = {}
+if held and to - at > 2 * held then
+    names = {}
 
-    some = math.min(some, to - at, max)
+    for _, name in ipairs(call('HKEYS', log)) do
+        local seq = tonumber(name)
 
-    for i = 1, some do
-        names[i] = at + i
+        if seq and seq > at and seq <= to then
+            names[#names + 1] = seq
+        end
     end
 
-    local blobs = call('HMGET', log, unpack(names))
+    table.sort(names)
+end
+
+-- Twice as many at a time while they are small.
+
+local some, done, n = 4, 0, 5
+local total = names and #names or to - at
+
+while done < total and max > 0 and bytes > 0 do
+    local part = {}
+
+    some = math.min(some, total - done, max)
+
+    for i = 1, some do
+        part[i] = names and names[done + i] or at + i
+    end
+
+    local blobs = call('HMGET', log, unpack(part))
 
     for i = 1, some do
         if bytes <= 0 then
             break
         end
 
-        at = at + 1
+        at = part[i]
+        done = done + 1
 
         if blobs[i] then
             out[n + 1], out[n + 2] = at, blobs[i]
@@ -63,8 +83,11 @@ while at < to and max > 0 and bytes > 0 and looked < 4096 do
         end
     end
 
-    looked = looked + some
     some = math.min(some * 2, 64)
+end
+
+if done == total then
+    at = math.max(at, to)
 end
 
 out[5] = at

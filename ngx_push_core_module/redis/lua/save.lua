@@ -5,7 +5,8 @@
 -- ARGV  1 blob, 2 seconds it lives (0: it is not saved, only its key is),
 --       3 now, 4 limit of the log, 5 HVALS, HGETALL or empty: how the second
 --       key is read; with a key: 6 it, 7 fingerprint, 8 when the message
---       expires, 9 seconds a key is kept, 10 limit of keys
+--       expires, 9 seconds a key is kept, 10 limit of keys; and at the end
+--       which process of Redis this is
 -- out   {incarnation, number, dropped, expired, {what 5 has read}}
 --       {incarnation, number, expires}  the key was there: the first answer
 --       {"mismatch"}                    it was, with another fingerprint
@@ -13,9 +14,10 @@
 -- All that can fail comes before the first write: an error changes nothing.
 
 local call, log, ttl = redis.call, KEYS[1], tonumber(ARGV[2])
-local now, key, keys, keep = tonumber(ARGV[3]), ARGV[6], KEYS[3]
+local now, run = tonumber(ARGV[3]), ARGV[#ARGV]
+local key, keys, keep = #ARGV > 6 and ARGV[6], KEYS[3]
 local who = ARGV[5] ~= '' and call(ARGV[5], KEYS[2]) or {}
-local m = ttl > 0 and call('HMGET', log, 'i', 'l', 'f', 'x')
+local m = ttl > 0 and call('HMGET', log, 'i', 'l', 'f', 'x', 'e')
 local inc, seq, dropped, expired = '0', 0, 0, 0
 local head, tail
 
@@ -90,21 +92,39 @@ elseif not m[1] then
     inc = string.format('%x', t[1] * 1000000 + t[2])
     seq = 1
 
-    call('HSET', log, 'i', inc, 'l', 1, 'x', now + ttl, 1, ARGV[1])
+    call('HSET', log, 'i', inc, 'l', 1, 'x', now + ttl .. ' ' .. run,
+         1, ARGV[1])
     call('EXPIRE', log, ttl + 1)
 
 else
-    local first, look = tonumber(m[3] or 1), tonumber(m[4] or 0)
-    local limit = tonumber(ARGV[4])
+    -- "x" is when to look at the head again, and who has saved last.  If that
+    -- was another process of Redis it may have given numbers that this one
+    -- has never heard of, and that are known elsewhere: they are left out.
 
+    local first, limit = tonumber(m[3] or 1), tonumber(ARGV[4])
+    local look, by = string.match(m[4] or '', '^(%d+) (.*)$')
+
+    look = tonumber(look or 0)
     inc = m[1]
     seq = m[2] + 1
 
-    if first >= seq then
-        call('HSET', log, 'l', seq, 'x', now + ttl, seq, ARGV[1])
+    local e = m[5]
+
+    if by ~= run then
+        seq = seq + 65536
+        e = seq - 1
+        call('HSET', log, 'l', seq, 'e', e, 'x', look .. ' ' .. run,
+             seq, ARGV[1])
+
+    elseif first >= seq then
+        call('HSET', log, 'l', seq, 'x', now + ttl .. ' ' .. run,
+             seq, ARGV[1])
 
     else
         call('HSET', log, 'l', seq, seq, ARGV[1])
+    end
+
+    if first < seq then
 
         -- more than the limit, if no number between has ended?
 
@@ -120,10 +140,8 @@ else
             end
         end
 
-        -- "x" is when to look at the head again
-
         if over > 0 or look <= now then
-            local steps, ended = 64
+            local steps, ended, found = 256, tonumber(e or 0), false
 
             look = now
 
@@ -146,23 +164,33 @@ else
                     end
 
                     call('HDEL', log, first)
-                    ended = first
+                    ended = math.max(ended, first)
                     over = over - 1
+                    found = true
                 end
 
                 first = first + 1
                 steps = steps - 1
             end
 
+            if steps == 0 and not found then
+
+                -- numbers that were left out
+
+                local names = call('HKEYS', log)
+
+                first = seq
+
+                for i = 1, #names do
+                    first = math.min(first, tonumber(names[i]) or seq)
+                end
+            end
+
             if first == seq then
                 look = now + ttl
             end
 
-            call('HSET', log, 'f', first, 'x', look)
-
-            if ended then
-                call('HSET', log, 'e', ended)
-            end
+            call('HSET', log, 'f', first, 'x', look .. ' ' .. run, 'e', ended)
         end
     end
 
