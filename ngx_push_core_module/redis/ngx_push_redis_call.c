@@ -23,8 +23,6 @@ static char *ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len);
 static void ngx_push_redis_answered(redisAsyncContext *ac, void *reply,
     void *data);
 static void ngx_push_redis_job_took(ngx_push_redis_job_t *job);
-static ngx_int_t ngx_push_redis_discarded(ngx_push_redis_link_t *link,
-    ngx_push_redis_job_t *job);
 
 
 uint64_t
@@ -256,15 +254,21 @@ ngx_push_redis_job_send(ngx_push_redis_link_t *link,
         return NGX_ERROR;
     }
 
-    if (link->ac->c.err) {
-        return ngx_push_redis_discarded(link, job);
-    }
-
     job->link = link;
     job->start = link->queued;
     job->deadline = ngx_current_msec + timeout;
 
-    link->queued += job->len;
+    if (link->ac->c.err == 0) {
+        link->queued += job->len;
+
+    } else {
+        /*
+         * There was no memory for the command, but hiredis has kept the
+         * callback.  It gives the connection up when it is to write.
+         */
+        link->closing = 1;
+    }
+
     link->njobs++;
 
     if (job->own == NULL && link->use == NGX_PUSH_REDIS_POOL) {
@@ -276,33 +280,6 @@ ngx_push_redis_job_send(ngx_push_redis_link_t *link,
     if (link->state == NGX_PUSH_REDIS_READY) {
         ngx_push_redis_link_due(link, job->deadline);
     }
-
-    return NGX_OK;
-}
-
-
-/*
- * hiredis had no memory for the command, but has kept the callback: an answer
- * to another call would be given to this one.  The connection is done for.
- */
-
-static ngx_int_t
-ngx_push_redis_discarded(ngx_push_redis_link_t *link,
-    ngx_push_redis_job_t *job)
-{
-    job->link = link;
-    job->start = link->queued + 1;
-    job->deadline = ngx_current_msec;
-
-    link->njobs++;
-    ngx_queue_insert_tail(&link->jobs, &job->queue);
-
-    if (link->timer.timer_set) {
-        ngx_del_timer(&link->timer);
-    }
-
-    link->heard = ngx_current_msec - 1;
-    ngx_add_timer(&link->timer, 1);
 
     return NGX_OK;
 }
@@ -406,6 +383,10 @@ ngx_push_redis_job_took(ngx_push_redis_job_t *job)
 
     link->timer.cancelable = link->nheld == 0;
     job->link = NULL;
+
+    if (link->stale && link->njobs == 0) {
+        ngx_push_redis_link_close(link, NULL);
+    }
 }
 
 

@@ -109,6 +109,9 @@ struct ngx_push_redis_link_s {
     unsigned                   writing:1;
     unsigned                   quiet:1;    /* its failure has been logged */
     unsigned                   usable:1;   /* counted in nready */
+    unsigned                   stale:1;    /* takes no calls, is closed when
+                                              all have been answered */
+    unsigned                   authed:1;   /* scout: AUTH has been tried */
     unsigned                   once:1;     /* does not come back by itself */
 
     /* by the owner: usable now, and no longer (or never was) */
@@ -139,6 +142,8 @@ struct ngx_push_redis_server_s {
     u_char                     before[41]; /* run id that was told of */
     ngx_uint_t                 nready;
     ngx_uint_t                 nlinks;
+    ngx_msec_t                 since;      /* when it was first heard of */
+    unsigned                   fresh:1;    /* cluster: in no map yet */
     unsigned                   retired:1;  /* to be freed when all is closed */
     unsigned                   warned:1;
     unsigned                   heir:1;     /* has another's keys: to be told */
@@ -166,6 +171,9 @@ struct ngx_push_redis_topology_s {
     /* A redirect to "addr" has come; NULL: there should be none. */
     ngx_push_redis_server_t *(*redirected)(ngx_push_redis_redirect_t *r,
                                            ngx_push_redis_addr_t *addr);
+
+    /* A server has become usable, and will be told of; NULL: so what. */
+    void                     (*usable)(ngx_push_redis_server_t *server);
 
     /* what a server is that has not been told of before */
     ngx_push_redis_back_t    (*back)(ngx_push_redis_server_t *server);
@@ -260,6 +268,7 @@ void ngx_push_redis_link_due(ngx_push_redis_link_t *link,
 /* hello.c: who we are, and who it is */
 
 void ngx_push_redis_hello(ngx_push_redis_link_t *link);
+ngx_int_t ngx_push_redis_hello_auth(ngx_push_redis_link_t *link);
 
 
 /* call.c */
@@ -313,6 +322,15 @@ ngx_push_redis_server_t *ngx_push_redis_server_find(
 ngx_push_redis_server_t *ngx_push_redis_server_get(
     ngx_push_redis_addr_t *addr);
 void ngx_push_redis_server_retire(ngx_push_redis_server_t *server);
+
+/* It is not what it was: no calls any more, a new handshake. */
+
+void ngx_push_redis_server_doubt(ngx_push_redis_server_t *server);
+
+/* It does not answer: what else there is to it is not to be relied on. */
+
+void ngx_push_redis_server_silent(ngx_push_redis_server_t *server);
+
 ngx_push_redis_link_t *ngx_push_redis_server_link(
     ngx_push_redis_server_t *server, ngx_uint_t slot);
 void ngx_push_redis_server_reap(ngx_event_t *ev);

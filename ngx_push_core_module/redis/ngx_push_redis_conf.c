@@ -85,6 +85,30 @@ ngx_push_redis_conf_word(ngx_conf_t *cf, ngx_push_redis_where_t *where,
 {
     ngx_str_t  text;
 
+    if (ngx_push_redis_begins(word, "sentinel=")) {
+
+        if (where->type != &ngx_push_redis_single || word->len == 9) {
+            goto invalid;
+        }
+
+        where->type = &ngx_push_redis_sentinel;
+        where->master.data = word->data + 9;
+        where->master.len = word->len - 9;
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(word->data, "cluster") == 0) {
+
+        if (where->type != &ngx_push_redis_single) {
+            goto invalid;
+        }
+
+        where->type = &ngx_push_redis_cluster;
+
+        return NGX_CONF_OK;
+    }
+
     if (ngx_push_redis_begins(word, "db=")) {
         text.data = word->data + 3;
         text.len = word->len - 3;
@@ -101,6 +125,13 @@ ngx_push_redis_conf_word(ngx_conf_t *cf, ngx_push_redis_where_t *where,
     }
 
     return ngx_push_redis_conf_address(cf, where, word);
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\" of \"redis\"", word);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -171,7 +202,8 @@ ngx_push_redis_conf_address(ngx_conf_t *cf, ngx_push_redis_where_t *where,
     ngx_memzero(&u, sizeof(ngx_url_t));
 
     u.url = text;
-    u.default_port = NGX_PUSH_REDIS_PORT;
+    u.default_port = where->type == &ngx_push_redis_sentinel
+                     ? NGX_PUSH_REDIS_SENTINEL_PORT : NGX_PUSH_REDIS_PORT;
 
     if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -228,6 +260,12 @@ ngx_push_redis_conf_fits(ngx_conf_t *cf, ngx_push_redis_where_t *where)
 {
     if (where->addrs.nelts == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"redis\" has no address");
+        return NGX_CONF_ERROR;
+    }
+
+    if (where->type == &ngx_push_redis_cluster && where->db) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a cluster of Redis has no database but 0");
         return NGX_CONF_ERROR;
     }
 

@@ -18,7 +18,6 @@
 #define NGX_PUSH_REDIS_VERSION  70000
 
 
-static ngx_int_t ngx_push_redis_hello_auth(ngx_push_redis_link_t *link);
 static ngx_int_t ngx_push_redis_hello_say(ngx_push_redis_link_t *link,
     ngx_push_redis_own_pt own, const char *what, const char *how,
     const char *more);
@@ -44,6 +43,15 @@ ngx_push_redis_hello(ngx_push_redis_link_t *link)
     ngx_push_conf_t  *pcf;
 
     if (link->use == NGX_PUSH_REDIS_SCOUT) {
+
+        if (ngx_push_redis.where->type->cluster
+            && ngx_push_redis.conf->password.len
+            && ngx_push_redis_hello_auth(link) != NGX_OK)
+        {
+            ngx_push_redis_link_close(link, "no memory");
+            return;
+        }
+
         ngx_push_redis_link_ready(link);
         return;
     }
@@ -73,7 +81,7 @@ ngx_push_redis_hello(ngx_push_redis_link_t *link)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_push_redis_hello_auth(ngx_push_redis_link_t *link)
 {
     size_t                  lens[3];

@@ -70,6 +70,7 @@ ngx_push_redis_link_open(ngx_push_redis_link_t *link)
     link->ac = ac;
     link->state = NGX_PUSH_REDIS_CONNECTING;
     link->closing = 0;
+    link->stale = 0;
     link->queued = 0;
     link->loaded = 0;
     link->reloaded = 0;
@@ -110,6 +111,11 @@ ngx_push_redis_link_close(ngx_push_redis_link_t *link, const char *reason)
 
     if (ac == NULL || link->closing) {
         return;
+    }
+
+    if (reason == NULL) {
+        link->quiet = 1;
+        reason = "";
     }
 
     link->closing = 1;
@@ -248,6 +254,11 @@ ngx_push_redis_link_check(ngx_push_redis_link_t *link)
 
             if (link->heard != now) {
                 ngx_push_redis_link_close(link, "no answer in time");
+
+                if (link->use == NGX_PUSH_REDIS_POOL) {
+                    ngx_push_redis_server_silent(link->server);
+                }
+
                 return;
             }
 

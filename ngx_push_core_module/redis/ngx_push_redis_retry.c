@@ -91,6 +91,10 @@ ngx_push_redis_error(ngx_push_redis_job_t *job, ngx_push_redis_link_t *link,
         ngx_push_redis.where->type->doubt();
     }
 
+    if (code->kind == NGX_PUSH_REDIS_E_READONLY && link->server) {
+        ngx_push_redis_server_doubt(link->server);
+    }
+
     if (link->use != NGX_PUSH_REDIS_POOL || ngx_push_redis.leaving
         || job->tries++ == NGX_PUSH_REDIS_TRIES)
     {

@@ -13,6 +13,7 @@
 
 static void ngx_push_redis_server_up(ngx_push_redis_link_t *link);
 static void ngx_push_redis_server_down(ngx_push_redis_link_t *link);
+static void ngx_push_redis_server_unusable(ngx_push_redis_link_t *link);
 static ngx_push_redis_back_t ngx_push_redis_server_back(
     ngx_push_redis_server_t *server);
 
@@ -71,6 +72,8 @@ ngx_push_redis_server_get(ngx_push_redis_addr_t *addr)
 
     server->addr = *addr;
     server->nlinks = n;
+    server->since = ngx_current_msec;
+    server->fresh = ngx_push_redis.where->type->cluster;
 
     ngx_queue_insert_tail(&ngx_push_redis.servers, &server->queue);
 
@@ -93,8 +96,8 @@ ngx_push_redis_server_get(ngx_push_redis_addr_t *addr)
 
 
 /*
- * It has no part any more.  What it has not answered is answered as when a
- * connection is lost; its memory goes when none of its callbacks is running.
+ * It has no part any more.  What it has been asked it may still answer; its
+ * memory goes when all is closed and none of its callbacks is running.
  */
 
 void
@@ -119,12 +122,12 @@ ngx_push_redis_server_retire(ngx_push_redis_server_t *server)
         link->once = 1;
         link->quiet = 1;
 
-        if (link->timer.timer_set && link->ac == NULL) {
+        if (link->ac == NULL && link->timer.timer_set) {
             ngx_del_timer(&link->timer);
         }
-
-        ngx_push_redis_link_close(link, "the server is not used any more");
     }
+
+    ngx_push_redis_server_doubt(server);
 
     ngx_post_event(&ngx_push_redis.reap, &ngx_posted_events);
 }
@@ -176,12 +179,52 @@ ngx_push_redis_server_link(ngx_push_redis_server_t *server, ngx_uint_t slot)
     for (i = 0; i < server->nlinks; i++) {
         link = &server->links[(slot + i) % server->nlinks];
 
-        if (link->state == NGX_PUSH_REDIS_READY && !link->closing) {
+        if (link->usable && !link->closing) {
             return link;
         }
     }
 
     return NULL;
+}
+
+
+void
+ngx_push_redis_server_doubt(ngx_push_redis_server_t *server)
+{
+    ngx_uint_t              i;
+    ngx_push_redis_link_t  *link;
+
+    for (i = 0; i < server->nlinks; i++) {
+        link = &server->links[i];
+
+        if (link->state == NGX_PUSH_REDIS_READY && link->njobs
+            && !ngx_push_redis.leaving)
+        {
+            link->stale = 1;
+            ngx_push_redis_server_unusable(link);
+
+        } else {
+            ngx_push_redis_link_close(link, "to be seen whether this is a "
+                                      "master");
+        }
+    }
+}
+
+
+void
+ngx_push_redis_server_silent(ngx_push_redis_server_t *server)
+{
+    ngx_uint_t              i;
+    ngx_push_redis_link_t  *link;
+
+    for (i = 0; i < server->nlinks; i++) {
+        link = &server->links[i];
+
+        if (link->state == NGX_PUSH_REDIS_READY && link->njobs == 0) {
+            link->quiet = 1;
+            ngx_push_redis_link_close(link, "others got no answer");
+        }
+    }
 }
 
 
@@ -203,41 +246,53 @@ ngx_push_redis_server_up(ngx_push_redis_link_t *link)
 
     ngx_push_redis.nusable++;
 
-    ngx_push_redis_told(server);
+    if (ngx_push_redis.where->type->usable) {
+        ngx_push_redis.where->type->usable(server);
+    }
+
+    if (!server->fresh) {
+        ngx_push_redis_told(server);
+    }
 }
 
 
 static void
 ngx_push_redis_server_down(ngx_push_redis_link_t *link)
 {
-    ngx_push_redis_watch_t   *watch;
-    ngx_push_redis_server_t  *server;
+    ngx_push_redis_server_unusable(link);
 
-    server = link->server;
-
-    if (link->usable) {
-        link->usable = 0;
-
-        ngx_push_redis.nready--;
-        ngx_push_redis_gauge(redis_up, ngx_push_redis.nready);
-
-        if (--server->nready == 0 && --ngx_push_redis.nusable == 0
-            && !ngx_push_redis.leaving)
-        {
-            for (watch = ngx_push_redis.watches; watch; watch = watch->next) {
-                if (watch->down) {
-                    watch->down();
-                }
-            }
-        }
-    }
-
-    if (server->retired) {
+    if (link->server->retired) {
         ngx_post_event(&ngx_push_redis.reap, &ngx_posted_events);
         return;
     }
 
     ngx_push_redis.where->type->doubt();
+}
+
+
+static void
+ngx_push_redis_server_unusable(ngx_push_redis_link_t *link)
+{
+    ngx_push_redis_watch_t  *watch;
+
+    if (!link->usable) {
+        return;
+    }
+
+    link->usable = 0;
+
+    ngx_push_redis.nready--;
+    ngx_push_redis_gauge(redis_up, ngx_push_redis.nready);
+
+    if (--link->server->nready || --ngx_push_redis.nusable) {
+        return;
+    }
+
+    for (watch = ngx_push_redis.watches; watch; watch = watch->next) {
+        if (watch->down) {
+            watch->down();
+        }
+    }
 }
 
 
@@ -272,7 +327,9 @@ ngx_push_redis_told(ngx_push_redis_server_t *server)
 static ngx_push_redis_back_t
 ngx_push_redis_server_back(ngx_push_redis_server_t *server)
 {
-    if (server->heir) {
+    /* who has never been a replica has got its keys by their migration */
+
+    if (server->heir && server->info.replid2[0] != '0') {
         return NGX_PUSH_REDIS_FAILOVER;
     }
 

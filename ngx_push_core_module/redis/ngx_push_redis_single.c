@@ -68,5 +68,6 @@ ngx_push_redis_topology_t  ngx_push_redis_single = {
     ngx_push_redis_single_select,
     ngx_push_redis_single_doubt,
     ngx_push_redis_single_redirected,
+    NULL,
     ngx_push_redis_single_back
 };
