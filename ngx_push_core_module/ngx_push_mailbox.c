@@ -35,6 +35,8 @@ static void ngx_push_resync_handler(ngx_event_t *ev);
 #define NGX_PUSH_RESYNC_STEP    256    /* connections of one turn */
 
 
+void                    (*ngx_push_mail_released)(ngx_push_mail_t *mail);
+
 static ngx_connection_t  *ngx_push_wake;
 static int                ngx_push_wake_fd = -1;   /* to send from */
 
@@ -378,6 +380,13 @@ ngx_push_mail_handle(ngx_push_mail_t *mail)
     case NGX_PUSH_MAIL_KICK:
         if (pc && pc->claim == mail->seq) {
             pc->transport->kick(pc, mail->reason);
+        }
+
+        break;
+
+    case NGX_PUSH_MAIL_RELEASED:
+        if (ngx_push_mail_released) {
+            ngx_push_mail_released(mail);
         }
 
         break;

@@ -141,6 +141,22 @@ typedef struct {
     uint64_t             journal_dropped[NGX_PUSH_JOURNAL_DROPS];
     uint64_t             journal_purged;
     uint64_t             journal_errors;
+
+    /* between nodes */
+    uint64_t             beats;
+    uint64_t             beats_failed;
+    uint64_t             bus_out;          /* entries sent */
+    uint64_t             bus_out_frames;
+    uint64_t             bus_failed;       /* entries to be sent again */
+    uint64_t             bus_dropped;      /* entries given up */
+    uint64_t             bus_in;
+    uint64_t             bus_in_frames;
+    uint64_t             bus_in_bad;       /* entries we cannot read */
+    uint64_t             bus_gaps;
+    uint64_t             checks;           /* all logs to be compared */
+    uint64_t             kicks;            /* devices asked of other nodes */
+    uint64_t             kicks_late;       /* of them without an answer */
+    uint64_t             reflushed;        /* sessions written back */
 } ngx_push_stats_t;
 
 /* so many values stand before the counters */

@@ -28,7 +28,8 @@ typedef enum {
     NGX_PUSH_MAIL_ONCE,        /* session: a message with TTL 0 */
     NGX_PUSH_MAIL_CHANNEL,     /* log: the members here, read on */
     NGX_PUSH_MAIL_CHANNEL_ONCE,
-    NGX_PUSH_MAIL_KICK         /* session: taken over or ended */
+    NGX_PUSH_MAIL_KICK,        /* session: taken over or ended */
+    NGX_PUSH_MAIL_RELEASED     /* another node has let go of a device */
 } ngx_push_mail_type_t;
 
 
@@ -39,7 +40,8 @@ struct ngx_push_mail_s {
     uint32_t             conn;         /* of a session */
     ngx_push_handle_t    to;           /* session or log */
     ngx_push_handle_t    msg;
-    uint64_t             seq;          /* KICK: the claim that is over */
+    uint64_t             seq;          /* KICK: the claim that is over;
+                                          RELEASED: the ticket */
 };
 
 
@@ -123,6 +125,10 @@ void ngx_push_worker_exit(ngx_cycle_t *cycle);
  */
 
 void ngx_push_mail_send(uint32_t slot, uint32_t gen, ngx_push_mail_t *mail);
+
+/* Who gets what came from other nodes; NULL: nobody. */
+
+extern void  (*ngx_push_mail_released)(ngx_push_mail_t *mail);
 
 
 /*

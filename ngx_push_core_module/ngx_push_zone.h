@@ -36,6 +36,7 @@
 
 
 #include "ngx_push_conf.h"
+#include "ngx_push_nodes.h"
 #include <pthread.h>
 
 
@@ -201,6 +202,8 @@ typedef struct {
     /* hints: pages that were given back last, and how many these are */
     volatile uint32_t       nrecycled  __attribute__((aligned(64)));
     volatile uint32_t       recycled[NGX_PUSH_RECYCLED];
+
+    ngx_push_zone_nodes_t   nodes;     /* of a cluster */
 } __attribute__((aligned(64))) ngx_push_zone_head_t;
 
 

@@ -24,6 +24,7 @@
 
 #include "ngx_push_redis.h"
 #include "ngx_push_mirror.h"
+#include "ngx_push_cluster.h"
 
 
 /* name and epoch of this node; the epoch is never 0 */
@@ -31,8 +32,18 @@
 extern ngx_str_t   ngx_push_node_name;
 extern uint32_t    ngx_push_node_epoch;
 
+/*
+ * May this node take devices?  0 when another that lives has our name: what
+ * the register said of our devices would be taken for the other's.
+ */
 
-/* Does this node's lease stand at that epoch, as far as this worker knows? */
+ngx_uint_t ngx_push_node_serves(void);
+
+
+/*
+ * Does this node's lease stand at that epoch, as far as this worker knows?
+ * In doubt it does: a frame too many does no harm.
+ */
 
 ngx_uint_t ngx_push_node_alive(ngx_str_t *name, uint32_t epoch);
 
@@ -49,7 +60,8 @@ typedef struct {
 /*
  * All of these put a frame for "node" into this worker's batch, sent at the
  * end of this turn of the event loop.  To the own node is not sent: use the
- * mirror.  Above 16 KiB only the note that there is a message is sent.
+ * mirror.  Above 16 KiB only the note that there is a message is sent, its
+ * blob is empty then (a message with seq 0 is sent whole).
  */
 
 void ngx_push_bus_message(ngx_str_t *node, ngx_push_bus_message_t *m);
@@ -58,7 +70,8 @@ void ngx_push_bus_message(ngx_str_t *node, ngx_push_bus_message_t *m);
  * "claim" of the device has been taken by this node: whoever has an older one
  * ends the connection with "reason" (0x8e), writes the cursors back, releases
  * the device and answers; "done" is called with NGX_OK, or with NGX_DECLINED
- * when there is no answer for "wait".
+ * when there is no answer for "wait".  NGX_AGAIN: it will be; NGX_ERROR: it
+ * will not.
  */
 
 typedef void (*ngx_push_bus_done_pt)(void *data, ngx_int_t rc);
@@ -99,6 +112,11 @@ ngx_int_t ngx_push_register_reflush_log(ngx_push_handle_t log,
  */
 
 void ngx_push_store_arrived(ngx_push_bus_message_t *m);
+
+
+/* What the parts ask about nodes, for pcf->cluster. */
+
+extern ngx_push_cluster_t  ngx_push_redis_cluster;
 
 
 #endif /* _NGX_PUSH_REDIS_NODE_H_INCLUDED_ */
