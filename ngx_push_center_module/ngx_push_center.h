@@ -68,7 +68,8 @@ struct ngx_push_center_ctx_s {
     const ngx_push_center_endpoint_t   *endpoint;
     ngx_str_t                           path;     /* as sent, without query */
     ngx_str_t                           product;
-    ngx_str_t                           id;       /* of a message, or empty */
+    ngx_str_t                           id;       /* of a message, a node */
+    unsigned                            ops:1;    /* not a product's */
     ngx_push_target_t                   target;   /* .product: by auth */
 
     /* by publish */
@@ -95,6 +96,7 @@ typedef enum {
     NGX_PUSH_PROBLEM_FORBIDDEN,
     NGX_PUSH_PROBLEM_NOT_FOUND,
     NGX_PUSH_PROBLEM_METHOD,
+    NGX_PUSH_PROBLEM_STATE,
     NGX_PUSH_PROBLEM_PROGRESS,
     NGX_PUSH_PROBLEM_TOO_LARGE,
     NGX_PUSH_PROBLEM_MISMATCH,
@@ -115,6 +117,11 @@ typedef enum {
 
 ngx_int_t ngx_push_center_route(ngx_http_request_t *r,
     ngx_push_center_ctx_t *ctx);
+
+/* The same for what stands behind /v1/ops. */
+
+ngx_int_t ngx_push_center_ops(ngx_push_center_ctx_t *ctx,
+    ngx_str_t *segments, ngx_uint_t n);
 
 
 /*

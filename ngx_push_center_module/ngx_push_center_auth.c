@@ -7,6 +7,7 @@
 #include "ngx_push_center.h"
 
 
+static ngx_uint_t ngx_push_center_any(ngx_push_conf_t *pcf, ngx_str_t *key);
 static void ngx_push_center_bearer(ngx_http_request_t *r, ngx_str_t *key);
 static ngx_int_t ngx_push_center_unauthorized(ngx_http_request_t *r,
     ngx_uint_t given);
@@ -40,7 +41,12 @@ ngx_push_center_auth(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
     product = NULL;
 
     if (key.len) {
-        product = ngx_push_find_product(ctx->push, &ctx->product);
+        if (ctx->ops) {
+            scopes = ngx_push_center_any(ctx->push, &key);
+
+        } else {
+            product = ngx_push_find_product(ctx->push, &ctx->product);
+        }
 
         if (product) {
             scopes = ngx_push_api_key_scopes(product, &key);
@@ -62,6 +68,25 @@ ngx_push_center_auth(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx,
     ctx->target.product = product;
 
     return NGX_OK;
+}
+
+
+/* What belongs to no product takes a key of any. */
+
+static ngx_uint_t
+ngx_push_center_any(ngx_push_conf_t *pcf, ngx_str_t *key)
+{
+    ngx_uint_t            i, scopes;
+    ngx_push_product_t  **product;
+
+    product = pcf->products.elts;
+    scopes = 0;
+
+    for (i = 0; i < pcf->products.nelts; i++) {
+        scopes |= ngx_push_api_key_scopes(product[i], key);
+    }
+
+    return scopes;
 }
 
 
@@ -123,7 +148,8 @@ ngx_push_center_forbidden(ngx_http_request_t *r, ngx_uint_t scope)
 
     const char  *name;
 
-    name = (scope == NGX_PUSH_SCOPE_PUBLISH) ? "publish" : "query";
+    name = (scope == NGX_PUSH_SCOPE_PUBLISH) ? "publish"
+           : (scope == NGX_PUSH_SCOPE_QUERY) ? "query" : "operate";
 
     p = ngx_pnalloc(r->pool, 96);
     if (p == NULL) {

@@ -33,6 +33,7 @@ static ngx_push_problem_type_t  ngx_push_problem_types[] = {
     { 403, 0, "forbidden", "Insufficient scope" },
     { 404, 0, "not-found", "Not found" },
     { 405, 0, "method-not-allowed", "Method not allowed" },
+    { 409, 0, "wrong-state", "Not possible in this state" },
     { 409, 1, "in-progress", "The same push is under way" },
     { 413, 0, "payload-too-large", "Payload too large" },
     { 422, 0, "key-reused", "Idempotency key of another push" },

@@ -92,6 +92,13 @@ ngx_push_center_route(ngx_http_request_t *r, ngx_push_center_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
+    if (segments[0].len == sizeof("ops") - 1
+        && ngx_memcmp(segments[0].data, "ops", segments[0].len) == 0
+        && ngx_push_center_ops(ctx, &segments[1], n - 1) == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
     for (route = ngx_push_center_routes; route->nsegments; route++) {
 
         if (route->nsegments == n

@@ -11,6 +11,7 @@
 
 
 #include "ngx_push_redis_client.h"
+#include "ngx_push_redis_node.h"
 #include "ngx_push_worker.h"
 
 
@@ -227,6 +228,7 @@ ngx_push_redis_init_conf(ngx_conf_t *cf, void *conf)
 
     pcf->store = &ngx_push_redis_store;
     pcf->reg = &ngx_push_redis_register;
+    pcf->cluster = &ngx_push_redis_nodes;
 
     return NGX_CONF_OK;
 }

@@ -17,6 +17,10 @@
 #define NGX_PUSH_EPOCH_YOUNG    (60 * 1000 / NGX_PUSH_EPOCH_MS)
 
 
+/* until the core has it */
+
+#pragma weak ngx_push_check_all
+
 static void ngx_push_node_tick(ngx_event_t *ev);
 static void ngx_push_role_take(ngx_msec_t now);
 static ngx_uint_t ngx_push_role_heir(void);
@@ -35,7 +39,7 @@ ngx_str_t   ngx_push_node_name;
 uint32_t    ngx_push_node_epoch;
 
 
-ngx_push_cluster_t  ngx_push_redis_cluster = {
+ngx_push_cluster_t  ngx_push_redis_nodes = {
     ngx_push_cluster_nodes,
     ngx_push_cluster_reflush,
     ngx_push_cluster_share
@@ -432,7 +436,10 @@ ngx_push_bus_check(const char *why)
 
     ngx_push_count(checks);
 
-    ngx_push_check_all();
+    if (ngx_push_check_all) {
+        ngx_push_check_all();
+    }
+
     ngx_push_reflush_channels();
 }
 

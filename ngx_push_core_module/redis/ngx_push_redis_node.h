@@ -116,7 +116,7 @@ void ngx_push_store_arrived(ngx_push_bus_message_t *m);
 
 /* What the parts ask about nodes, for pcf->cluster. */
 
-extern ngx_push_cluster_t  ngx_push_redis_cluster;
+extern ngx_push_cluster_t  ngx_push_redis_nodes;
 
 
 #endif /* _NGX_PUSH_REDIS_NODE_H_INCLUDED_ */
