@@ -14,13 +14,6 @@
 
 
 typedef struct {
-    const char          *name;
-    const char          *help;
-    size_t               offset;       /* in ngx_push_stats_t */
-} ngx_push_metrics_counter_t;
-
-
-typedef struct {
     const char          *event;
     size_t               offset;       /* of an array by kind */
 } ngx_push_metrics_event_t;
@@ -186,6 +179,7 @@ ngx_push_metrics_write(ngx_pool_t *pool, size_t *size)
     ngx_push_metrics_zone(&out);
     ngx_push_metrics_workers(&out);
     ngx_push_metrics_journal(&out, &sum);
+    ngx_push_metrics_nodes(&out, &sum);
 
     if (out.failed) {
         return NULL;
@@ -233,9 +227,8 @@ ngx_push_metrics_sum(ngx_push_stats_t *sum)
 static void
 ngx_push_metrics_traffic(ngx_push_metrics_out_t *out, ngx_push_stats_t *sum)
 {
-    ngx_uint_t                   i;
-    ngx_push_metrics_event_t    *event;
-    ngx_push_metrics_counter_t  *counter;
+    ngx_uint_t                 i;
+    ngx_push_metrics_event_t  *event;
 
     ngx_push_metrics_head(out, "ngx_push_connections", "gauge",
                           "Connections of devices by protocol.");
@@ -259,11 +252,7 @@ ngx_push_metrics_traffic(ngx_push_metrics_out_t *out, ngx_push_stats_t *sum)
         }
     }
 
-    for (counter = ngx_push_metrics_counters; counter->name; counter++) {
-        ngx_push_metrics_head(out, counter->name, "counter", counter->help);
-        ngx_push_metrics_print(out, "%s %uL\n", counter->name,
-                               *ngx_push_metrics_value(sum, counter->offset));
-    }
+    ngx_push_metrics_list(out, ngx_push_metrics_counters, sum);
 
     ngx_push_metrics_head(out, "ngx_push_drops_total", "counter",
                           "Messages, connections and requests dropped or "
@@ -461,6 +450,20 @@ static time_t
 ngx_push_metrics_resync(ngx_push_worker_t *w)
 {
     return w->mailbox.resync != 0;
+}
+
+
+void
+ngx_push_metrics_list(ngx_push_metrics_out_t *out,
+    ngx_push_metrics_counter_t *counters, ngx_push_stats_t *sum)
+{
+    ngx_push_metrics_counter_t  *counter;
+
+    for (counter = counters; counter->name; counter++) {
+        ngx_push_metrics_head(out, counter->name, "counter", counter->help);
+        ngx_push_metrics_print(out, "%s %uL\n", counter->name,
+                               *ngx_push_metrics_value(sum, counter->offset));
+    }
 }
 
 

@@ -25,6 +25,8 @@
 ngx_chain_t *ngx_push_metrics_write(ngx_pool_t *pool, size_t *size);
 
 
+/* Between the files that write them. */
+
 /* Where the text goes; "failed" once no memory was left. */
 
 typedef struct {
@@ -35,16 +37,30 @@ typedef struct {
     ngx_uint_t           failed;
 } ngx_push_metrics_out_t;
 
-
-/* For the files of this page: HELP and TYPE, and a line at most. */
+typedef struct {
+    const char          *name;
+    const char          *help;
+    size_t               offset;       /* in ngx_push_stats_t */
+} ngx_push_metrics_counter_t;
 
 void ngx_push_metrics_head(ngx_push_metrics_out_t *out, const char *name,
     const char *type, const char *help);
-void ngx_push_metrics_print(ngx_push_metrics_out_t *out, const char *fmt, ...);
+void ngx_push_metrics_print(ngx_push_metrics_out_t *out, const char *fmt,
+    ...);
+
+/* A list of counters, up to one without a name. */
+
+void ngx_push_metrics_list(ngx_push_metrics_out_t *out,
+    ngx_push_metrics_counter_t *counters, ngx_push_stats_t *sum);
 
 /* The journal, when this server has one. */
 
 void ngx_push_metrics_journal(ngx_push_metrics_out_t *out,
+    ngx_push_stats_t *sum);
+
+/* Of nodes, where there are several. */
+
+void ngx_push_metrics_nodes(ngx_push_metrics_out_t *out,
     ngx_push_stats_t *sum);
 
 

@@ -52,6 +52,11 @@ static ngx_push_redis_script_t  ngx_push_beat_script = {
     "beat", ngx_push_lua_beat, ""
 };
 
+/* of which the name of a node is made */
+
+static const char  ngx_push_beat_letters[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
 static ngx_uint_t  ngx_push_beat_flying;
 static ngx_msec_t  ngx_push_beat_sent;
 static time_t      ngx_push_beat_expired;
@@ -359,6 +364,7 @@ ngx_push_beat_node(ngx_push_beat_t *b, redisReply *name, redisReply *value)
     ngx_push_zone_node_t  *node;
 
     if (name->len == 0 || name->len >= NGX_PUSH_NODE_NAME
+        || strspn(name->str, ngx_push_beat_letters) != (size_t) name->len
         || sscanf(value->str, "%x %llu %llu %u %u", &epoch, &until, &beat,
                   &online, &reflush) != 5)
     {
