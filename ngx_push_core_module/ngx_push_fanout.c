@@ -19,6 +19,7 @@
 
 
 #include "ngx_push_conn.h"
+#include "ngx_push_moved.h"
 
 
 #define NGX_PUSH_FANOUT_STEP    128    /* members of one turn */
@@ -32,6 +33,10 @@ typedef struct {
     ngx_push_mail_t      mail;
     ngx_push_handle_t    at;           /* next member; index 0: the first */
     ngx_uint_t           started;
+
+    /* of the message, as of this step */
+    uint64_t             incarnation;
+    uint64_t             before;       /* what must have been sent */
 } ngx_push_walk_t;
 
 
@@ -51,16 +56,16 @@ typedef struct {
 static void ngx_push_fanout_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_push_fanout_step(ngx_push_walk_t *walk);
 static ngx_push_message_t *ngx_push_fanout_message(ngx_push_walk_t *walk,
-    ngx_push_log_t *log, uint64_t *before);
+    ngx_push_log_t *log);
 static ngx_uint_t ngx_push_fanout_members(ngx_push_walk_t *walk,
     ngx_push_log_t *log, ngx_push_step_t *steps, ngx_uint_t max);
 static void ngx_push_fanout_fetch(ngx_push_step_t *step);
 static ngx_push_conn_t *ngx_push_fanout_conn(ngx_push_step_t *step);
-static ngx_int_t ngx_push_fanout_take(ngx_push_step_t *step,
-    ngx_push_message_t *m, uint64_t before, ngx_uint_t once);
-static ngx_int_t ngx_push_fanout_enter(ngx_push_shard_t *sh,
-    ngx_push_session_t *s, ngx_push_step_t *step, ngx_push_message_t *m,
-    uint64_t before, ngx_uint_t behind, ngx_uint_t once);
+static ngx_int_t ngx_push_fanout_take(ngx_push_walk_t *walk,
+    ngx_push_step_t *step, ngx_push_message_t *m, ngx_uint_t once);
+static ngx_int_t ngx_push_fanout_enter(ngx_push_walk_t *walk,
+    ngx_push_shard_t *sh, ngx_push_session_t *s, ngx_push_step_t *step,
+    ngx_push_message_t *m, ngx_push_conn_t *pc, ngx_uint_t once);
 static void ngx_push_fanout_send(ngx_push_step_t *steps, ngx_uint_t n);
 static void ngx_push_fanout_act(ngx_push_step_t *step);
 static void ngx_push_once_done(ngx_push_handle_t msg);
@@ -135,7 +140,6 @@ ngx_push_fanout_handler(ngx_event_t *ev)
 static ngx_uint_t
 ngx_push_fanout_step(ngx_push_walk_t *walk)
 {
-    uint64_t             before;
     ngx_int_t            shard;
     ngx_uint_t           i, n, hold, once;
     ngx_push_log_t      *log;
@@ -149,6 +153,8 @@ ngx_push_fanout_step(ngx_push_walk_t *walk)
         return 1;
     }
 
+    ngx_push_moved_reserve();
+
     (void) ngx_push_begin_shard(shard);
 
     log = ngx_push_lookup(walk->mail.to, NGX_PUSH_LOG);
@@ -158,7 +164,7 @@ ngx_push_fanout_step(ngx_push_walk_t *walk)
         return 1;
     }
 
-    m = ngx_push_fanout_message(walk, log, &before);
+    m = ngx_push_fanout_message(walk, log);
 
     if (m == NULL && once) {
         ngx_push_end();
@@ -176,7 +182,7 @@ ngx_push_fanout_step(ngx_push_walk_t *walk)
     }
 
     for (i = 0; i < n; i++) {
-        steps[i].todo = m ? ngx_push_fanout_take(&steps[i], m, before, once)
+        steps[i].todo = m ? ngx_push_fanout_take(walk, &steps[i], m, once)
                           : NGX_AGAIN;
     }
 
@@ -189,13 +195,12 @@ ngx_push_fanout_step(ngx_push_walk_t *walk)
 
 
 static ngx_push_message_t *
-ngx_push_fanout_message(ngx_push_walk_t *walk, ngx_push_log_t *log,
-    uint64_t *before)
+ngx_push_fanout_message(ngx_push_walk_t *walk, ngx_push_log_t *log)
 {
     ngx_push_message_t  *m;
 
     m = ngx_push_lookup(walk->mail.msg, NGX_PUSH_MESSAGE);
-    *before = 0;
+    walk->before = 0;
 
     if (m == NULL || m->slot.used == NGX_PUSH_MSG_LIMBO
         || ngx_push_pin(m) != NGX_OK)
@@ -203,8 +208,15 @@ ngx_push_fanout_message(ngx_push_walk_t *walk, ngx_push_log_t *log,
         return NULL;
     }
 
-    if (m->slot.used == NGX_PUSH_MSG_STORED && m->prev) {
-        *before = ((ngx_push_message_t *) ngx_push_ptr(m->prev))->seq;
+    if (m->slot.used == NGX_PUSH_MSG_STORED) {
+        log = ngx_push_ptr(m->log);
+        walk->incarnation = log->incarnation;
+        walk->before = log->floor;
+
+        if (m->prev) {
+            walk->before = ngx_max(walk->before, ((ngx_push_message_t *)
+                                                  ngx_push_ptr(m->prev))->seq);
+        }
     }
 
     return m;
@@ -318,8 +330,8 @@ ngx_push_fanout_conn(ngx_push_step_t *step)
 /* What is to be done with a member, as in ngx_push_step_t. */
 
 static ngx_int_t
-ngx_push_fanout_take(ngx_push_step_t *step, ngx_push_message_t *m,
-    uint64_t before, ngx_uint_t once)
+ngx_push_fanout_take(ngx_push_walk_t *walk, ngx_push_step_t *step,
+    ngx_push_message_t *m, ngx_uint_t once)
 {
     ngx_int_t            rc;
     ngx_push_conn_t     *pc;
@@ -349,7 +361,7 @@ ngx_push_fanout_take(ngx_push_step_t *step, ngx_push_message_t *m,
         return NGX_ABORT;
     }
 
-    rc = ngx_push_fanout_enter(sh, s, step, m, before, pc->behind, once);
+    rc = ngx_push_fanout_enter(walk, sh, s, step, m, pc, once);
 
     if (rc == NGX_BUSY) {
 
@@ -367,9 +379,9 @@ ngx_push_fanout_take(ngx_push_step_t *step, ngx_push_message_t *m,
 /* Enters the message as sent, if it is the next; NGX_BUSY: no room for it. */
 
 static ngx_int_t
-ngx_push_fanout_enter(ngx_push_shard_t *sh, ngx_push_session_t *s,
-    ngx_push_step_t *step, ngx_push_message_t *m, uint64_t before,
-    ngx_uint_t behind, ngx_uint_t once)
+ngx_push_fanout_enter(ngx_push_walk_t *walk, ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_step_t *step, ngx_push_message_t *m,
+    ngx_push_conn_t *pc, ngx_uint_t once)
 {
     uint32_t         now;
     ngx_int_t        rc;
@@ -392,11 +404,18 @@ ngx_push_fanout_enter(ngx_push_shard_t *sh, ngx_push_session_t *s,
         return NGX_OK;
     }
 
+    if (sub->incarnation != walk->incarnation) {
+
+        /* the log has begun anew: this one may have some of the old to do */
+
+        return NGX_AGAIN;
+    }
+
     if (sub->sent >= m->seq) {
         return NGX_DECLINED;
     }
 
-    if (sub->sent < before || behind) {
+    if (sub->sent < walk->before || pc->behind) {
 
         /* it lacks others before this one, or is resent them: it reads on */
 
@@ -404,6 +423,10 @@ ngx_push_fanout_enter(ngx_push_shard_t *sh, ngx_push_session_t *s,
     }
 
     rc = ngx_push_take_message(sh, s, sub, m, &step->out, now);
+
+    if (sub->lag == 0) {
+        ngx_push_moved_note(pc);
+    }
 
     return rc == NGX_AGAIN ? NGX_BUSY : rc;
 }

@@ -4,7 +4,8 @@
  */
 
 
-#include "ngx_push_session.h"
+#include "ngx_push_sub.h"
+#include "ngx_push_need.h"
 
 
 #define NGX_PUSH_LOG_KEEP       60     /* seconds an empty log stays */
@@ -82,6 +83,7 @@ static ngx_uint_t
 ngx_push_log_is(ngx_push_log_t *log, ngx_push_target_t *t, uint64_t hash)
 {
     return log->hash == hash
+           && !(log->slot.flags & NGX_PUSH_LOG_STALE)
            && log->kind == t->kind
            && log->product == t->product->id
            && log->name_len == t->name.len
@@ -112,19 +114,32 @@ ngx_push_log_find(ngx_push_shard_t *sh, ngx_push_target_t *t)
 }
 
 
+ngx_push_ref_t *
+ngx_push_log_bucket(ngx_push_shard_t *sh, uint64_t hash)
+{
+    return (ngx_push_ref_t *) (ngx_push_zone->base + sh->logs)
+           + (hash & sh->mask);
+}
+
+
 ngx_push_log_t *
 ngx_push_log_get(ngx_push_shard_t *sh, ngx_push_target_t *t)
+{
+    ngx_push_log_t  *log;
+
+    log = ngx_push_log_find(sh, t);
+
+    return log ? log : ngx_push_log_make(sh, t);
+}
+
+
+ngx_push_log_t *
+ngx_push_log_make(ngx_push_shard_t *sh, ngx_push_target_t *t)
 {
     u_char           *name;
     ngx_push_log_t   *log;
     ngx_push_ref_t   *bucket;
     ngx_push_slot_t  *longname;
-
-    log = ngx_push_log_find(sh, t);
-
-    if (log) {
-        return log;
-    }
 
     log = ngx_push_alloc(sh, NGX_PUSH_LOG);
 
@@ -155,11 +170,15 @@ ngx_push_log_get(ngx_push_shard_t *sh, ngx_push_target_t *t)
     log->name_len = t->name.len;
     log->product = t->product->id;
     log->hash = ngx_push_log_hash(t->kind, t->product->id, &t->name);
-    log->incarnation = __sync_add_and_fetch(&ngx_push_zone->head->incarnation,
-                                            1);
 
-    bucket = (ngx_push_ref_t *) (ngx_push_zone->base + sh->logs)
-             + (log->hash & sh->mask);
+    /* that of a mirror is the store's, and not known yet */
+
+    if (!ngx_push_mirrored) {
+        log->incarnation = __sync_add_and_fetch(
+                                       &ngx_push_zone->head->incarnation, 1);
+    }
+
+    bucket = ngx_push_log_bucket(sh, log->hash);
 
     log->hnext = *bucket;
     ngx_push_set(*bucket, ngx_push_ref(log));
@@ -169,6 +188,26 @@ ngx_push_log_get(ngx_push_shard_t *sh, ngx_push_target_t *t)
     ngx_push_log_idle(sh, log);
 
     return log;
+}
+
+
+ngx_uint_t
+ngx_push_log_limit(ngx_push_target_t *t)
+{
+    switch (t->kind) {
+
+    case NGX_PUSH_INBOX:
+        return t->product->inbox_limit;
+
+    case NGX_PUSH_GROUP:
+        return t->product->group_limit;
+
+    case NGX_PUSH_BROADCAST:
+        return t->product->broadcast_limit;
+
+    default:
+        return t->product->uplink_limit;
+    }
 }
 
 
@@ -207,8 +246,13 @@ ngx_push_log_forget(ngx_push_shard_t *sh, ngx_push_log_t *log)
     ngx_push_member_t  *member;
 
     ref = ngx_push_ref(log);
-    p = (ngx_push_ref_t *) (ngx_push_zone->base + sh->logs)
-        + (log->hash & sh->mask);
+    p = ngx_push_log_bucket(sh, log->hash);
+
+    if (log->known > log->last && log->kind == NGX_PUSH_INBOX
+        && ngx_push_mirrored)
+    {
+        ngx_push_need_forget(sh, log);
+    }
 
     while (*p != ref) {
         p = &((ngx_push_log_t *) ngx_push_ptr(*p))->hnext;
@@ -321,6 +365,38 @@ ngx_push_log_append(ngx_push_shard_t *sh, ngx_push_log_t *log,
 
 
 void
+ngx_push_log_insert(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_message_t *prev, ngx_push_message_t *m, uint64_t seq)
+{
+    ngx_push_ref_t  ref;
+
+    ref = ngx_push_ref(m);
+
+    m->log = ngx_push_ref(log);
+    m->seq = seq;
+    m->prev = prev ? ngx_push_ref(prev) : 0;
+    m->next = prev ? prev->next : log->head;
+
+    if (prev) {
+        ngx_push_set(prev->next, ref);
+
+    } else {
+        ngx_push_set(log->head, ref);
+    }
+
+    if (m->next) {
+        ngx_push_set(((ngx_push_message_t *) ngx_push_ptr(m->next))->prev,
+                     ref);
+    } else {
+        ngx_push_set(log->tail, ref);
+    }
+
+    ngx_push_set(log->count, log->count + 1);
+    ngx_push_set(m->slot.used, NGX_PUSH_MSG_STORED);
+}
+
+
+void
 ngx_push_log_trim(ngx_push_shard_t *sh, ngx_push_log_t *log, uint64_t seq)
 {
     ngx_push_message_t  *m;
@@ -338,6 +414,19 @@ ngx_push_log_trim(ngx_push_shard_t *sh, ngx_push_log_t *log, uint64_t seq)
 
     if (seq > log->acked) {
         ngx_push_set(log->acked, seq);
+    }
+
+    if (ngx_push_mirrored) {
+
+        /* a device of another node may not have them: they are not ended */
+
+        if (seq > log->floor) {
+            ngx_push_set(log->floor, seq);
+        }
+
+        if (seq > log->last) {
+            ngx_push_set(log->last, seq);
+        }
     }
 }
 

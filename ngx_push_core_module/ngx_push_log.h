@@ -25,7 +25,14 @@
 
 #define NGX_PUSH_MSG_INLINE     344
 #define NGX_PUSH_CHUNK_DATA     1008
-#define NGX_PUSH_LOG_INLINE     96
+#define NGX_PUSH_LOG_INLINE     72
+
+/* of a log, in its slot.flags: what is left of a former incarnation */
+
+#define NGX_PUSH_LOG_STALE      0x01
+#define NGX_PUSH_LOG_DOUBT      0x02   /* the store's is another one */
+
+#define NGX_PUSH_LOG_ASKED      0x80000000   /* in log.check: being compared */
 
 #define NGX_PUSH_ID_LEN         (16 + 1 + 20)
 
@@ -113,8 +120,22 @@ typedef struct {
     uint32_t             interest;     /* channels: by the register, members
                                           it has told the store of, + 1; 0: the
                                           store does not know this node */
+
+    /* of a mirror (ngx_push_mirror.h); 0 with the embedded store */
+    uint32_t             check;        /* check epoch of the last comparison
+                                          with the store, | ASKED */
+    uint32_t             load;         /* zone second until which an answer of
+                                          the store is awaited */
+    uint64_t             floor;        /* all in (floor, last] that has not
+                                          ended is here */
+    uint64_t             known;        /* above last: the store has more */
     u_char               name[NGX_PUSH_LOG_INLINE];
 } ngx_push_log_t;
+
+
+/* Are the logs of this zone copies of a store's?  Set once per process. */
+
+extern ngx_uint_t  ngx_push_mirrored;
 
 
 /* Whom a message is for, or whose log it is. */
@@ -152,6 +173,9 @@ ngx_push_log_t *ngx_push_log_find(ngx_push_shard_t *sh,
     ngx_push_target_t *t);
 ngx_push_log_t *ngx_push_log_get(ngx_push_shard_t *sh, ngx_push_target_t *t);
                                        /* makes it; NULL: zone full */
+ngx_push_log_t *ngx_push_log_make(ngx_push_shard_t *sh, ngx_push_target_t *t);
+                                       /* another one of that name */
+ngx_push_ref_t *ngx_push_log_bucket(ngx_push_shard_t *sh, uint64_t hash);
 u_char *ngx_push_log_name(ngx_push_log_t *log);
 
 /* The first message after "seq"; "hint" is where it was last time, or 0. */
@@ -167,6 +191,10 @@ void ngx_push_log_trim(ngx_push_shard_t *sh, ngx_push_log_t *log,
 /* Ends one message, for a reason other than acknowledgement. */
 
 void ngx_push_log_drop(ngx_push_shard_t *sh, ngx_push_message_t *m);
+
+/* Messages that a log may hold, by its product. */
+
+ngx_uint_t ngx_push_log_limit(ngx_push_target_t *t);
 
 /* A log without messages and subscriptions is put on the list to go. */
 
@@ -192,6 +220,11 @@ void ngx_push_message_expire(ngx_push_shard_t *sh, ngx_push_message_t *m,
 
 void ngx_push_log_append(ngx_push_shard_t *sh, ngx_push_log_t *log,
     ngx_push_message_t *m);
+
+/* At its place by "seq", behind "prev" or, if that is NULL, first. */
+
+void ngx_push_log_insert(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_message_t *prev, ngx_push_message_t *m, uint64_t seq);
 
 /*
  * Out of its log and wheel and into limbo: gone for everybody but those that

@@ -86,6 +86,11 @@ typedef struct {
     uint64_t             acked;        /* by every known device; inbox */
     ngx_uint_t           filled;
     ngx_uint_t           full;         /* the zone is; stopped */
+
+    /* of the mirror, from _begin() to _end() */
+    ngx_uint_t           skip;         /* not of use any more */
+    uint64_t             at;           /* as far as it has come */
+    ngx_push_ref_t       hint;         /* message put in last */
 } ngx_push_fill_t;
 
 ngx_int_t ngx_push_mirror_begin(ngx_push_fill_t *f);

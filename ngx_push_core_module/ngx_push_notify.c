@@ -5,6 +5,10 @@
 
 
 #include "ngx_push_notify.h"
+#include "ngx_push_moved.h"
+
+
+#define NGX_PUSH_ONCE_KEEP      10     /* seconds a TTL 0 message may take */
 
 
 static ngx_push_sub_t *ngx_push_notify_sub(ngx_push_session_t *s,
@@ -193,6 +197,13 @@ ngx_push_notify_try(ngx_push_shard_t *sh, ngx_push_log_t *log,
     before = m->prev ? ((ngx_push_message_t *) ngx_push_ptr(m->prev))->seq
                      : 0;
 
+    if (ngx_push_mirrored) {
+
+        /* what is not here may have to be had before it */
+
+        before = ngx_max(before, log->floor);
+    }
+
     if (ngx_push_sub_inbox(sh, s, sub) != log || sub->sent < before
         || ngx_push_pin(m) != NGX_OK)
     {
@@ -200,6 +211,10 @@ ngx_push_notify_try(ngx_push_shard_t *sh, ngx_push_log_t *log,
     }
 
     rc = ngx_push_take_message(sh, s, sub, m, &taken->out, ngx_push_now());
+
+    if (sub->lag == 0) {
+        ngx_push_moved_note(pc);
+    }
 
     if (rc != NGX_OK) {
         ngx_push_unpin_last();
@@ -259,6 +274,55 @@ ngx_push_notify_take(ngx_push_shard_t *sh, ngx_push_log_t *log,
     if (settle) {
         ngx_push_inbox_settle(sh, log, ns->user_hash);
     }
+}
+
+
+void
+ngx_push_notify_saved(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_message_t *m, ngx_push_notices_t *ns)
+{
+    ngx_push_notify_about(ns, log, m);
+
+    if (log->kind == NGX_PUSH_INBOX) {
+        ngx_push_notify_take(sh, log, m, ns);
+    }
+}
+
+
+ngx_push_log_t *
+ngx_push_notify_online(ngx_push_shard_t *sh, ngx_push_target_t *t,
+    ngx_push_notices_t *ns)
+{
+    ngx_push_log_t  *log;
+
+    if (t->kind == NGX_PUSH_INBOX) {
+        return ngx_push_notify_user(sh, t, ns);
+    }
+
+    log = ngx_push_log_find(sh, t);
+
+    if (log) {
+        ngx_push_notify_members(log, ns);
+    }
+
+    return log;
+}
+
+
+/* "seq" counts the notes to come back. */
+
+void
+ngx_push_notify_once(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_message_t *m, ngx_push_target_t *t, ngx_push_notices_t *ns)
+{
+    ngx_push_set(m->slot.used, NGX_PUSH_MSG_ONCE);
+    m->product = t->product->id;
+    m->kind = t->kind;
+    m->seq = ns->n;
+
+    ngx_push_message_expire(sh, m, ngx_push_now() + NGX_PUSH_ONCE_KEEP);
+
+    ngx_push_notify_about(ns, log, m);
 }
 
 

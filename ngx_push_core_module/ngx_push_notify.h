@@ -71,10 +71,28 @@ ngx_push_log_t *ngx_push_notify_user(ngx_push_shard_t *sh,
 
 void ngx_push_notify_members(ngx_push_log_t *log, ngx_push_notices_t *ns);
 
+/* Whoever is online; of an inbox the log as ngx_push_notify_user() has it. */
+
+ngx_push_log_t *ngx_push_notify_online(ngx_push_shard_t *sh,
+    ngx_push_target_t *t, ngx_push_notices_t *ns);
+
+/* A message that was built becomes one with TTL 0, for those noted. */
+
+void ngx_push_notify_once(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_message_t *m, ngx_push_target_t *t, ngx_push_notices_t *ns);
+
 /* What there is to tell; "log" may be NULL. */
 
 void ngx_push_notify_about(ngx_push_notices_t *ns, ngx_push_log_t *log,
     ngx_push_message_t *m);
+
+/*
+ * A message was appended: tells what there is, and has those take it that may.
+ * The devices of an inbox, the members of a channel are noted already.
+ */
+
+void ngx_push_notify_saved(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    ngx_push_message_t *m, ngx_push_notices_t *ns);
 
 /* Devices here that stand right before "m", the last of the inbox, take it. */
 

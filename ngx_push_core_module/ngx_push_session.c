@@ -9,24 +9,23 @@
 
 #include "ngx_push_sub.h"
 #include "ngx_push_mirror.h"
+#include "ngx_push_moved.h"
 
 
 #define NGX_PUSH_SESSION_STEPS  500    /* of one sweep, under the lock */
 #define NGX_PUSH_SWEEP_PAGES    256    /* of a dead worker's, at once */
 
 
-static ngx_push_session_t *ngx_push_session_find(ngx_push_shard_t *sh,
-    uint64_t user_hash, ngx_push_claim_t *claim);
 static ngx_push_session_t *ngx_push_session_new(ngx_push_shard_t *sh,
     uint64_t user_hash, ngx_push_claim_t *claim);
 static ngx_push_session_t *ngx_push_session_make(ngx_push_shard_t *sh,
     uint64_t user_hash, ngx_push_claim_t *claim);
 static ngx_uint_t ngx_push_session_will_due(ngx_push_session_t *s,
     ngx_push_claim_t *claim);
-static void ngx_push_session_vacate(ngx_push_shard_t *sh,
-    ngx_push_session_t *s, ngx_push_claim_t *claim);
 static void ngx_push_session_own(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_claim_t *claim);
+static void ngx_push_session_uncheck(ngx_push_shard_t *sh,
+    ngx_push_session_t *s);
 static void ngx_push_session_end_mqtt(ngx_push_shard_t *sh,
     ngx_push_session_t *s);
 static void ngx_push_session_unlist(ngx_push_shard_t *sh,
@@ -101,7 +100,7 @@ ngx_push_session_lock(ngx_push_conn_t *conn, ngx_push_shard_t **sh)
 }
 
 
-static ngx_push_session_t *
+ngx_push_session_t *
 ngx_push_session_find(ngx_push_shard_t *sh, uint64_t user_hash,
     ngx_push_claim_t *claim)
 {
@@ -231,10 +230,17 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
 
     s = ngx_push_session_find(sh, user_hash, claim);
 
+    if (s && claim->registered && s->registered
+        && (int32_t) (claim->registered - s->registered) < 0)
+    {
+        ngx_push_end();
+        return NGX_DECLINED;
+    }
+
     if (s && (s->presence == NGX_PUSH_ONLINE
               || ngx_push_session_will_due(s, claim)))
     {
-        ngx_push_session_vacate(sh, s, claim);
+        ngx_push_session_vacate(sh, s, claim, 0x8e);
 
         sh = ngx_push_begin_user(user_hash);
 
@@ -265,6 +271,13 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
 
         ngx_push_session_end_mqtt(sh, s);
         ngx_push_commit();
+    }
+
+    if (claim->packed.len
+        && ngx_push_session_unpack(sh, s, claim) != NGX_OK)
+    {
+        ngx_push_end();
+        return NGX_PUSH_FULL;
     }
 
     claim->present = s->mqtt;
@@ -312,14 +325,11 @@ ngx_push_session_will_due(ngx_push_session_t *s, ngx_push_claim_t *claim)
 }
 
 
-/*
- * Sends away who has the session and publishes its will if that is due: what
- * is done without the lock, so the transaction ends here.
- */
+/* What is done without the lock comes last, so the transaction ends here. */
 
-static void
+void
 ngx_push_session_vacate(ngx_push_shard_t *sh, ngx_push_session_t *s,
-    ngx_push_claim_t *claim)
+    ngx_push_claim_t *claim, ngx_uint_t reason)
 {
     uint32_t           slot, gen;
     ngx_uint_t         due;
@@ -339,7 +349,7 @@ ngx_push_session_vacate(ngx_push_shard_t *sh, ngx_push_session_t *s,
         gen = s->worker_gen;
 
         mail.type = NGX_PUSH_MAIL_KICK;
-        mail.reason = 0x8e;
+        mail.reason = reason;
         mail.conn = s->conn;
         mail.to = handle;
         mail.seq = s->claim;
@@ -350,7 +360,8 @@ ngx_push_session_vacate(ngx_push_shard_t *sh, ngx_push_session_t *s,
         ngx_push_fault_point("vacate");
     }
 
-    due = ngx_push_session_will_due(s, claim);
+    due = claim ? ngx_push_session_will_due(s, claim)
+                : (s->will && s->will_delay == 0);
 
     ngx_push_end();
 
@@ -381,6 +392,44 @@ ngx_push_session_own(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_set(s->expiry, claim->expiry);
     ngx_push_set(s->ephemeral, (uint8_t) claim->ephemeral);
     ngx_push_set(s->mqtt, 1);
+
+    if (claim->registered) {
+        ngx_push_set(s->registered, claim->registered);
+        ngx_push_set(s->slot.flags, s->slot.flags & ~NGX_PUSH_SESSION_AWAY);
+    }
+
+    if (ngx_push_mirrored) {
+        ngx_push_session_uncheck(sh, s);
+    }
+}
+
+
+/* While it was away nothing may have told this node of its messages. */
+
+static void
+ngx_push_session_uncheck(ngx_push_shard_t *sh, ngx_push_session_t *s)
+{
+    ngx_push_ref_t   ref;
+    ngx_push_sub_t  *sub;
+    ngx_push_log_t  *log;
+
+    ngx_push_set(s->check, 0);
+
+    for (ref = s->subs; ref; ref = sub->next) {
+        sub = ngx_push_ptr(ref);
+
+        if (sub->kind != NGX_PUSH_INBOX) {
+            break;
+        }
+
+        log = ngx_push_sub_present(sh, s, sub);
+
+        if (log) {
+            ngx_push_set(log->check, 0);
+        }
+
+        ngx_push_commit_long();
+    }
 }
 
 
@@ -478,6 +527,8 @@ ngx_push_session_release(ngx_push_conn_t *conn, ngx_uint_t broken,
 
     ngx_push_end();
 
+    ngx_push_session_moved(handle);
+
     if (due) {
         ngx_push_will_publish(handle);
     }
@@ -569,6 +620,7 @@ ngx_push_session_sweep_worker(ngx_push_worker_t *dead)
     uint32_t             end, n, k, owner;
     ngx_push_page_t     *page;
     ngx_push_shard_t    *sh;
+    ngx_push_handle_t    handle;
     ngx_push_session_t  *s;
 
     size = ngx_push_zone->head->records[NGX_PUSH_SESSION];
@@ -582,6 +634,8 @@ ngx_push_session_sweep_worker(ngx_push_worker_t *dead)
         if (owner == 0 || (owner & 0xff) != NGX_PUSH_SESSION) {
             continue;
         }
+
+        ngx_push_moved_reserve();
 
         sh = ngx_push_begin_shard((owner >> 8) - 1);
 
@@ -602,6 +656,12 @@ ngx_push_session_sweep_worker(ngx_push_worker_t *dead)
                 ngx_push_session_leave(sh, s, 1);
                 ngx_push_commit();
                 ngx_push_count(swept);
+
+                if (ngx_push_moving) {
+                    handle.index = ngx_push_ref(s);
+                    handle.gen = s->slot.gen;
+                    ngx_push_moved_session(handle);
+                }
             }
         }
 

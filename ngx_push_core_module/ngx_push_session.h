@@ -29,7 +29,7 @@
 #include "ngx_push_worker.h"
 
 
-#define NGX_PUSH_SESSION_INLINE  60
+#define NGX_PUSH_SESSION_INLINE  52
 #define NGX_PUSH_WILL_PROPS      1024  /* forwarded properties of a will */
 
 
@@ -38,6 +38,11 @@ typedef enum {
     NGX_PUSH_LINGERING,
     NGX_PUSH_OFFLINE
 } ngx_push_presence_t;
+
+
+/* in slot.flags: another node has the device, ask the register first */
+
+#define NGX_PUSH_SESSION_AWAY    0x01
 
 
 /* What a delivery looks at stands in the first 64 bytes. */
@@ -74,6 +79,11 @@ typedef struct {
     uint8_t              user_len;
     uint8_t              device_len;
     uint8_t              ephemeral;    /* forgotten when it goes */
+    uint32_t             registered;   /* the register's claim; 0: none */
+    uint16_t             check;        /* check epoch of the CHECKED marks, in
+                                          16 bits; 0: they do not count */
+    uint16_t             asked;        /* zone second, 16 bits, until which
+                                          the ASKED marks count */
     u_char               name[NGX_PUSH_SESSION_INLINE];   /* user, device */
 } ngx_push_session_t;
 
@@ -87,6 +97,8 @@ typedef struct {
 #define NGX_PUSH_SUB_NO_LOCAL    0x08
 #define NGX_PUSH_SUB_BIND_QOS1   0x10  /* granted */
 #define NGX_PUSH_SUB_OWN_QOS1    0x20
+#define NGX_PUSH_SUB_CHECKED     0x40  /* inbox of a mirror without a log */
+#define NGX_PUSH_SUB_ASKED       0x80  /*   here: compared; being so */
 
 #define NGX_PUSH_SUBS_MAX        1024  /* of one session */
 

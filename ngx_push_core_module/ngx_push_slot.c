@@ -63,7 +63,7 @@ ngx_push_alloc(ngx_push_shard_t *sh, ngx_push_class_t class)
 
     ngx_push_set(r->slot.used, 1);
     r->slot.class = class;
-    r->slot.spare = 0;
+    r->slot.flags = 0;
 
     if (page->used == 0) {
         ngx_push_set(c->empty, c->empty - 1);

@@ -9,9 +9,7 @@
 
 #include "ngx_push_idem.h"
 #include "ngx_push_notify.h"
-
-
-#define NGX_PUSH_ONCE_KEEP      10     /* seconds a TTL 0 message may take */
+#include "ngx_push_moved.h"
 
 
 static ngx_int_t ngx_push_memory_save(ngx_push_save_t *op,
@@ -65,6 +63,7 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
     ttl = ngx_min(ttl, op->target.product->ttl_max);
 
     ngx_push_notify_init(&ns);
+    ngx_push_moved_reserve();
 
     sh = ngx_push_begin_log(&op->target);
 
@@ -125,14 +124,13 @@ ngx_push_memory_save(ngx_push_save_t *op, ngx_push_done_pt done,
 
     ngx_push_memory_limit(sh, log, &op->target);
 
-    ngx_push_notify_about(&ns, log, m);
-
-    if (op->target.kind == NGX_PUSH_INBOX) {
-        ngx_push_notify_take(sh, log, m, &ns);
-
-    } else if (op->target.kind != NGX_PUSH_UPLINK) {
+    if (op->target.kind == NGX_PUSH_GROUP
+        || op->target.kind == NGX_PUSH_BROADCAST)
+    {
         ngx_push_notify_members(log, &ns);
     }
+
+    ngx_push_notify_saved(sh, log, m, &ns);
 
     ngx_push_end();
     ngx_push_fault_point("saved");
@@ -184,7 +182,6 @@ ngx_push_memory_once(ngx_push_save_t *op)
     op->expires = 0;
     op->reached = 0;
 
-    log = NULL;
     sh = ngx_push_begin_log(&op->target);
 
     if (op->key.len) {
@@ -196,16 +193,7 @@ ngx_push_memory_once(ngx_push_save_t *op)
         }
     }
 
-    if (op->target.kind == NGX_PUSH_INBOX) {
-        (void) ngx_push_notify_user(sh, &op->target, &ns);
-
-    } else {
-        log = ngx_push_log_find(sh, &op->target);
-
-        if (log) {
-            ngx_push_notify_members(log, &ns);
-        }
-    }
+    log = ngx_push_notify_online(sh, &op->target, &ns);
 
     rc = ngx_push_memory_send_once(op, sh, log, &ns);
 
@@ -227,8 +215,8 @@ ngx_push_memory_once(ngx_push_save_t *op)
 
 
 /*
- * The message and its key, in one transaction, which this ends; "seq" of the
- * message counts the notes to come back.  Nobody there: the key alone.
+ * The message and its key, in one transaction, which this ends.  Nobody there:
+ * the key alone.
  */
 
 static ngx_int_t
@@ -262,13 +250,7 @@ ngx_push_memory_send_once(ngx_push_save_t *op, ngx_push_shard_t *sh,
     }
 
     if (m) {
-        ngx_push_set(m->slot.used, NGX_PUSH_MSG_ONCE);
-        m->product = op->target.product->id;
-        m->kind = op->target.kind;
-        m->seq = ns->n;
-
-        ngx_push_message_expire(sh, m, ngx_push_now() + NGX_PUSH_ONCE_KEEP);
-        ngx_push_notify_about(ns, log, m);
+        ngx_push_notify_once(sh, log, m, &op->target, ns);
     }
 
     ngx_push_end();
@@ -285,24 +267,7 @@ ngx_push_memory_limit(ngx_push_shard_t *sh, ngx_push_log_t *log,
 {
     ngx_uint_t  limit;
 
-    switch (t->kind) {
-
-    case NGX_PUSH_INBOX:
-        limit = t->product->inbox_limit;
-        break;
-
-    case NGX_PUSH_GROUP:
-        limit = t->product->group_limit;
-        break;
-
-    case NGX_PUSH_BROADCAST:
-        limit = t->product->broadcast_limit;
-        break;
-
-    default:
-        limit = t->product->uplink_limit;
-        break;
-    }
+    limit = ngx_push_log_limit(t);
 
     while (log->count > limit) {
         ngx_push_count(drops[NGX_PUSH_DROP_LIMIT]);

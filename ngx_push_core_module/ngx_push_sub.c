@@ -12,6 +12,8 @@
 
 #define NGX_PUSH_MEMBER_HINTS  1024
 
+#define NGX_PUSH_SUB_RESTORED  1       /* in slot.flags, during a claim */
+
 #define ngx_push_member_hint(log)                                             \
     (&ngx_push_member_hints[(ngx_push_ref(log) * 2654435761U) >> 22])
 
@@ -26,6 +28,10 @@ static ngx_push_sub_t *ngx_push_sub_new(ngx_push_shard_t *sh,
 static ngx_int_t ngx_push_sub_open(ngx_push_shard_t *sh,
     ngx_push_session_t *s, ngx_push_sub_t *sub, ngx_push_target_t *t,
     uint64_t hash);
+static void ngx_push_sub_merge(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_sub_t *sub, ngx_push_sub_t *as, ngx_uint_t newer);
+static ngx_int_t ngx_push_sub_attach(ngx_push_sub_t *sub,
+    ngx_push_target_t *t, uint64_t hash);
 static ngx_int_t ngx_push_member_join(ngx_push_shard_t *ch,
     ngx_push_session_t *s, ngx_push_sub_t *sub, ngx_push_log_t *log);
 static void ngx_push_member_leave(ngx_push_shard_t *ch,
@@ -247,7 +253,7 @@ ngx_push_sub_open(ngx_push_shard_t *sh, ngx_push_session_t *s,
         ngx_push_set(log->subs, log->subs + 1);
         ngx_push_set(sub->log, ngx_push_ref(log));
         ngx_push_set(sub->incarnation, log->incarnation);
-        ngx_push_set(sub->sent, log->last);
+        ngx_push_set(sub->sent, ngx_max(log->last, log->known));
 
     } else {
         log = ngx_push_ptr(sub->log);
@@ -303,6 +309,13 @@ ngx_push_member_join(ngx_push_shard_t *ch, ngx_push_session_t *s,
 {
     ngx_push_sub_t     *head;
     ngx_push_member_t  *member;
+
+    if (log->members == 0 && ngx_push_mirrored) {
+
+        /* nobody may have told this node of what came meanwhile */
+
+        ngx_push_set(log->check, 0);
+    }
 
     member = ngx_push_member_find(log, s->worker, s->worker_gen);
 
@@ -458,6 +471,147 @@ ngx_push_subs_sleep(ngx_push_shard_t *sh, ngx_push_session_t *s)
         ngx_push_set(sub->id[0], 0);
         ngx_push_set(sub->id[1], 0);
         ngx_push_commit_long();
+    }
+}
+
+
+ngx_int_t
+ngx_push_sub_restore(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_target_t *t, ngx_push_sub_t *as, ngx_uint_t newer)
+{
+    ngx_int_t        rc;
+    uint64_t         hash;
+    ngx_uint_t       count;
+    ngx_push_sub_t  *sub;
+
+    hash = (t->kind == NGX_PUSH_INBOX)
+           ? 0 : ngx_push_log_hash(t->kind, t->product->id, &t->name);
+
+    sub = ngx_push_sub_find(s, t, hash, &count);
+
+    if (sub == NULL) {
+
+        if (t->kind == NGX_PUSH_GROUP && !newer) {
+            return NGX_OK;
+        }
+
+        if (count >= NGX_PUSH_SUBS_MAX) {
+            return NGX_PUSH_FULL;
+        }
+
+        sub = ngx_push_sub_new(sh, s, t);
+
+        if (sub == NULL) {
+            return NGX_PUSH_FULL;
+        }
+
+        sub->incarnation = as->incarnation;
+        sub->sent = as->sent;
+
+        if (t->kind != NGX_PUSH_INBOX) {
+            rc = ngx_push_sub_attach(sub, t, hash);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
+    } else {
+        ngx_push_sub_merge(sh, s, sub, as, newer);
+    }
+
+    if (newer) {
+        ngx_push_set(sub->flags, as->flags);
+        ngx_push_set(sub->slot.flags, NGX_PUSH_SUB_RESTORED);
+        ngx_push_set(sub->id[0], as->id[0]);
+        ngx_push_set(sub->id[1], as->id[1]);
+    }
+
+    return NGX_OK;
+}
+
+
+/* The further cursor of one incarnation; of two, the one that is newer. */
+
+static void
+ngx_push_sub_merge(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_sub_t *sub, ngx_push_sub_t *as, ngx_uint_t newer)
+{
+    if (as->incarnation == 0) {
+        return;
+    }
+
+    if (sub->incarnation == as->incarnation) {
+
+        if (as->sent <= sub->sent - sub->lag) {
+            return;
+        }
+
+    } else if (!newer && sub->incarnation) {
+        return;
+    }
+
+    ngx_push_sub_rewind(sh, s, sub);
+
+    ngx_push_set(sub->incarnation, as->incarnation);
+    ngx_push_set(sub->sent, as->sent);
+}
+
+
+/* A channel's log is made if need be, and counts the subscription. */
+
+static ngx_int_t
+ngx_push_sub_attach(ngx_push_sub_t *sub, ngx_push_target_t *t, uint64_t hash)
+{
+    ngx_push_log_t    *log;
+    ngx_push_shard_t  *ch;
+
+    ch = ngx_push_begin_channel(hash);
+
+    log = ngx_push_log_get(ch, t);
+
+    if (log) {
+        ngx_push_set(log->subs, log->subs + 1);
+        sub->log = ngx_push_ref(log);
+
+        if (sub->incarnation == 0) {
+
+            /* nothing is known of where it stood: the tail, as if new */
+
+            sub->incarnation = log->incarnation;
+            sub->sent = ngx_max(log->last, log->known);
+        }
+
+        ngx_push_end_channel();
+
+        return NGX_OK;
+    }
+
+    ngx_push_rollback();
+    ngx_push_end_channel();
+
+    return NGX_PUSH_FULL;
+}
+
+
+void
+ngx_push_subs_prune(ngx_push_shard_t *sh, ngx_push_session_t *s)
+{
+    ngx_push_ref_t   ref;
+    ngx_push_sub_t  *sub;
+
+    for (ref = s->subs; ref; /* void */ ) {
+        sub = ngx_push_ptr(ref);
+        ref = sub->next;
+
+        if (sub->slot.flags & NGX_PUSH_SUB_RESTORED) {
+            ngx_push_set(sub->slot.flags, 0);
+
+        } else if (sub->kind == NGX_PUSH_GROUP) {
+            ngx_push_sub_free(sh, s, sub);
+        }
+
+        ngx_push_commit();
     }
 }
 

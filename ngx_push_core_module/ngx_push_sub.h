@@ -25,6 +25,28 @@ u_char *ngx_push_session_user(ngx_push_session_t *s);
 
 uint64_t ngx_push_session_publisher(ngx_push_session_t *s);
 
+/* The session of the device that a claim names. */
+
+ngx_push_session_t *ngx_push_session_find(ngx_push_shard_t *sh,
+    uint64_t user_hash, ngx_push_claim_t *claim);
+
+/*
+ * Sends away who has the session, with "reason", and publishes its will if
+ * that is due by the claim, or by its delay when there is none.  The lock is
+ * released.
+ */
+
+void ngx_push_session_vacate(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_claim_t *claim, ngx_uint_t reason);
+
+/*
+ * What the register keeps of it (claim->packed) into the session, which is
+ * online nowhere.  NGX_OK, NGX_PUSH_FULL; what is malformed is left alone.
+ */
+
+ngx_int_t ngx_push_session_unpack(ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_claim_t *claim);
+
 /*
  * Locks the shard of a connection's session.  NULL, with nothing locked, when
  * the session is no longer the connection's.
@@ -60,9 +82,45 @@ ngx_push_member_t *ngx_push_member_find(ngx_push_log_t *log, uint32_t worker,
     uint32_t worker_gen);
 
 
+/* The present inbox of a subscription, or NULL; the cursor is left alone. */
+
+ngx_push_log_t *ngx_push_sub_present(ngx_push_shard_t *sh,
+    ngx_push_session_t *s, ngx_push_sub_t *sub);
+
 /* The inbox that a subscription's hint still leads to, or NULL. */
 
 ngx_push_log_t *ngx_push_sub_hinted(ngx_push_shard_t *sh,
+    ngx_push_sub_t *sub);
+
+/*
+ * A mirror: what is left of an incarnation in the shard, of the log's name;
+ * and the log that a subscription reads now, of those there are: what is left
+ * of a former incarnation first.  The cursor is set to it.  "log" is the
+ * present one and may be NULL, for an inbox, and so may be the answer.
+ */
+
+ngx_push_log_t *ngx_push_log_left(ngx_push_shard_t *sh, uint64_t hash,
+    uint64_t incarnation);
+ngx_push_log_t *ngx_push_sub_turn(ngx_push_shard_t *sh, ngx_push_shard_t *ch,
+    ngx_push_session_t *s, ngx_push_sub_t *sub, uint64_t hash,
+    ngx_push_log_t *log);
+
+/*
+ * The subscription as the register has it: made when there is none, "flags"
+ * and ids taken over if "newer"; the cursor if it is further.  In no member
+ * list yet.  NGX_OK, NGX_PUSH_FULL.
+ */
+
+ngx_int_t ngx_push_sub_restore(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_target_t *t, ngx_push_sub_t *as, ngx_uint_t newer);
+
+/* Forgets the groups that were not restored. */
+
+void ngx_push_subs_prune(ngx_push_shard_t *sh, ngx_push_session_t *s);
+
+/* What is in flight of a subscription will be sent anew. */
+
+void ngx_push_sub_rewind(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_sub_t *sub);
 
 /* The log of an inbox subscription, the cursor set to it; NULL: none. */
@@ -83,9 +141,9 @@ void ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
 
 void ngx_push_window_drop(ngx_push_shard_t *sh, ngx_push_session_t *s);
 
-/* Takes one entry out, as if it had been acknowledged. */
+/* Takes one entry out, as if it was acknowledged; 1: the cursor has moved. */
 
-void ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
+ngx_uint_t ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_inflight_t *e);
 
 /* Takes the entries of one subscription out of the window. */

@@ -8,11 +8,23 @@
 
 
 #include "ngx_push_take.h"
+#include "ngx_push_moved.h"
+#include "ngx_push_need.h"
 
 
 static void ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub);
+static ngx_uint_t ngx_push_take_level(ngx_push_log_t *log,
+    ngx_push_sub_t *sub);
+static ngx_push_log_t *ngx_push_take_mirror(ngx_push_take_t *t,
+    ngx_push_sub_t *sub, ngx_push_shard_t *ch, ngx_push_log_t *log);
+static ngx_push_log_t *ngx_push_take_next(ngx_push_take_t *t,
+    ngx_push_sub_t *sub, ngx_push_shard_t *ch, ngx_push_log_t *log);
 static ngx_int_t ngx_push_take_again(ngx_push_take_t *t,
     ngx_push_inflight_t *e);
+static ngx_push_log_t *ngx_push_take_of(ngx_push_take_t *t,
+    ngx_push_sub_t *sub, ngx_push_shard_t *ch, ngx_push_log_t *log);
+static ngx_uint_t ngx_push_take_before(ngx_push_session_t *s,
+    ngx_push_ref_t entry);
 static ngx_uint_t ngx_push_take_open(ngx_push_session_t *s);
 
 
@@ -166,6 +178,7 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
     ngx_int_t            rc;
     ngx_uint_t           settle;
     ngx_push_log_t      *log;
+    ngx_push_shard_t    *ch;
     ngx_push_message_t  *m;
 
     if (!(sub->flags & NGX_PUSH_SUB_BOUND)) {
@@ -173,11 +186,17 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
     }
 
     settle = 0;
+    ch = t->sh;
 
     if (sub->kind == NGX_PUSH_INBOX) {
         log = ngx_push_sub_inbox(t->sh, t->s, sub);
 
         if (log == NULL) {
+
+            if (ngx_push_mirrored) {
+                ngx_push_need_inbox(t->s, sub);
+            }
+
             return;
         }
 
@@ -188,19 +207,37 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
         log = ngx_push_ptr(sub->log);
 
         if (sub->log == 0
-            || *(volatile uint64_t *) &log->last == sub->sent)
+            || (*(volatile uint64_t *) &log->last == sub->sent
+                && (!ngx_push_mirrored || ngx_push_take_level(log, sub))))
         {
             return;
         }
 
-        (void) ngx_push_begin_channel(log->hash);
+        ch = ngx_push_begin_channel(log->hash);
     }
 
-    for ( ;; ) {
+    if (ngx_push_mirrored) {
+        log = ngx_push_take_mirror(t, sub, ch, log);
+    }
+
+    while (log) {
         m = ngx_push_log_after(log, sub->sent, sub->hint);
 
         if (m == NULL) {
+
+            if (log->slot.flags & NGX_PUSH_LOG_STALE) {
+                log = ngx_push_take_next(t, sub, ch, log);
+                continue;
+            }
+
             break;
+        }
+
+        if (ngx_push_mirrored && sub->lag == 0 && sub->sent < m->seq - 1) {
+
+            /* what is between has ended: "lag" has to count the rest only */
+
+            ngx_push_set(sub->sent, m->seq - 1);
         }
 
         if (t->n == t->max || ngx_push_pin(m) != NGX_OK) {
@@ -230,12 +267,74 @@ ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub)
         ngx_push_commit_long();
     }
 
+    t->moved |= settle;
+
     if (sub->kind != NGX_PUSH_INBOX) {
         ngx_push_end_channel();
 
-    } else if (settle) {
+    } else if (settle && log) {
         ngx_push_inbox_settle(t->sh, log, t->s->user_hash);
     }
+}
+
+
+/* A glance without the lock: there is nothing, and nothing to ask for. */
+
+static ngx_uint_t
+ngx_push_take_level(ngx_push_log_t *log, ngx_push_sub_t *sub)
+{
+    volatile ngx_push_log_t  *l;
+
+    l = log;
+
+    return l->incarnation == sub->incarnation && l->known <= sub->sent
+           && l->check == ngx_push_zone->head->check;
+}
+
+
+/* The log to read, with what it lacks asked for; NULL: nothing before that. */
+
+static ngx_push_log_t *
+ngx_push_take_mirror(ngx_push_take_t *t, ngx_push_sub_t *sub,
+    ngx_push_shard_t *ch, ngx_push_log_t *log)
+{
+    if (sub->kind != NGX_PUSH_INBOX) {
+        log = ngx_push_sub_turn(t->sh, ch, t->s, sub, log->hash, log);
+    }
+
+    return ngx_push_need_look(t->s, log, sub) == NGX_OK ? log : NULL;
+}
+
+
+/* All of a former incarnation was taken: on to what came after it. */
+
+static ngx_push_log_t *
+ngx_push_take_next(ngx_push_take_t *t, ngx_push_sub_t *sub,
+    ngx_push_shard_t *ch, ngx_push_log_t *log)
+{
+    ngx_push_log_t  *next;
+
+    if (sub->lag) {
+
+        /* not before it is acknowledged */
+
+        t->behind = 1;
+        return NULL;
+    }
+
+    if (sub->kind == NGX_PUSH_INBOX) {
+        next = ngx_push_sub_inbox(t->sh, t->s, sub);
+
+    } else {
+        next = ngx_push_ptr(sub->log);
+        next = ngx_push_sub_turn(t->sh, ch, t->s, sub, next->hash, next);
+    }
+
+    if (next == NULL || next == log) {
+        return NULL;
+    }
+
+    return ngx_push_need_look(t->s, next, sub) == NGX_OK ? next : NULL;
 }
 
 
@@ -245,6 +344,12 @@ ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out, ngx_uint_t max)
     ngx_push_ref_t   ref;
     ngx_push_sub_t  *sub;
     ngx_push_take_t  t;
+
+    ngx_push_moved_reserve();
+
+    if (ngx_push_mirrored) {
+        ngx_push_need_reserve();
+    }
 
     t.s = ngx_push_session_lock(conn, &t.sh);
 
@@ -256,7 +361,12 @@ ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out, ngx_uint_t max)
     t.n = 0;
     t.max = max;
     t.behind = 0;
+    t.moved = 0;
     t.now = ngx_push_now();
+
+    if (ngx_push_mirrored) {
+        ngx_push_need_session(t.s);
+    }
 
     for (ref = t.s->subs; ref; ref = sub->next) {
 
@@ -273,11 +383,18 @@ ngx_push_take(ngx_push_conn_t *conn, ngx_push_out_t *out, ngx_uint_t max)
 
     ngx_push_end();
 
+    if (t.moved) {
+        ngx_push_moved_note(conn);
+    }
+
     return t.n;
 }
 
 
-/* NGX_OK: put into out[]; NGX_DECLINED: ended meanwhile; NGX_AGAIN: pins. */
+/*
+ * NGX_OK: put into out[]; NGX_DECLINED: ended meanwhile; NGX_AGAIN: pins;
+ * NGX_ABORT: it is not here, but may not have ended.
+ */
 
 static ngx_int_t
 ngx_push_take_again(ngx_push_take_t *t, ngx_push_inflight_t *e)
@@ -286,24 +403,40 @@ ngx_push_take_again(ngx_push_take_t *t, ngx_push_inflight_t *e)
     ngx_push_sub_t      *sub;
     ngx_push_log_t      *log;
     ngx_push_out_t      *out;
+    ngx_push_shard_t    *ch;
     ngx_push_message_t  *m;
 
     sub = ngx_push_ptr(e->sub);
 
     if (sub->kind == NGX_PUSH_INBOX) {
-        log = ngx_push_sub_inbox(t->sh, t->s, sub);
+        log = ngx_push_mirrored ? ngx_push_sub_present(t->sh, t->s, sub)
+                                : ngx_push_sub_inbox(t->sh, t->s, sub);
+        ch = t->sh;
 
-        if (log == NULL) {
+        if (log == NULL && !ngx_push_mirrored) {
             return NGX_DECLINED;
         }
 
     } else {
         log = ngx_push_ptr(sub->log);
-        (void) ngx_push_begin_channel(log->hash);
+        ch = ngx_push_begin_channel(log->hash);
     }
 
-    m = ngx_push_log_after(log, e->seq - 1, 0);
+    if (ngx_push_mirrored) {
+        log = ngx_push_take_of(t, sub, ch, log);
+    }
+
+    m = log ? ngx_push_log_after(log, e->seq - 1, 0) : NULL;
     rc = NGX_DECLINED;
+
+    if (ngx_push_mirrored
+        && (log == NULL
+            || (!(log->slot.flags & NGX_PUSH_LOG_STALE)
+                && (e->seq <= log->floor || e->seq > log->last))))
+    {
+        m = NULL;
+        rc = NGX_ABORT;
+    }
 
     if (m && m->seq == e->seq && m->expire > t->now) {
         rc = NGX_AGAIN;
@@ -326,6 +459,53 @@ ngx_push_take_again(ngx_push_take_t *t, ngx_push_inflight_t *e)
 }
 
 
+/* The log in which what is in flight of a subscription was; NULL: gone. */
+
+static ngx_push_log_t *
+ngx_push_take_of(ngx_push_take_t *t, ngx_push_sub_t *sub,
+    ngx_push_shard_t *ch, ngx_push_log_t *log)
+{
+    uint64_t   hash;
+    ngx_str_t  user;
+
+    if (log && log->incarnation == sub->incarnation) {
+        return log;
+    }
+
+    if (sub->kind == NGX_PUSH_INBOX) {
+        user.data = ngx_push_session_user(t->s);
+        user.len = t->s->user_len;
+        hash = ngx_push_log_hash(NGX_PUSH_INBOX, sub->product, &user);
+
+    } else {
+        hash = log->hash;
+    }
+
+    return ngx_push_log_left(ch, hash, sub->incarnation);
+}
+
+
+/* How many in the window before an entry are of its subscription. */
+
+static ngx_uint_t
+ngx_push_take_before(ngx_push_session_t *s, ngx_push_ref_t entry)
+{
+    ngx_uint_t            n;
+    ngx_push_ref_t        ref;
+    ngx_push_inflight_t  *e, *f;
+
+    n = 0;
+    e = ngx_push_ptr(entry);
+
+    for (ref = s->first; ref != entry; ref = f->next) {
+        f = ngx_push_ptr(ref);
+        n += (f->sub == e->sub);
+    }
+
+    return n;
+}
+
+
 ngx_int_t
 ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
     ngx_push_out_t *out, ngx_uint_t max)
@@ -336,6 +516,8 @@ ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
     ngx_push_take_t       t;
     ngx_push_inflight_t  *e;
 
+    ngx_push_moved_reserve();
+
     t.s = ngx_push_session_lock(conn, &t.sh);
 
     if (t.s == NULL) {
@@ -345,6 +527,7 @@ ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
     t.out = out;
     t.n = 0;
     t.max = max;
+    t.moved = 0;
     t.now = ngx_push_now();
 
     for (ref = t.s->first, i = 0; ref && i < *cursor; i++) {
@@ -374,13 +557,32 @@ ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
         if (rc == NGX_OK) {
             (*cursor)++;
 
-        } else {
-            ngx_push_window_pass(t.sh, t.s, e);
+        } else if (rc == NGX_DECLINED) {
+            t.moved |= ngx_push_window_pass(t.sh, t.s, e);
             ngx_push_commit_long();
+
+        } else {
+
+            /*
+             * A mirror has to fetch it: it is sent anew then, and with it
+             * what is in flight behind it of the same log.
+             */
+
+            *cursor -= ngx_push_take_before(t.s, ngx_push_ref(e));
+            ngx_push_sub_rewind(t.sh, t.s, ngx_push_ptr(e->sub));
+            ngx_push_commit();
+
+            for (ref = t.s->first, i = 0; ref && i < *cursor; i++) {
+                ref = ((ngx_push_inflight_t *) ngx_push_ptr(ref))->next;
+            }
         }
     }
 
     ngx_push_end();
+
+    if (t.moved) {
+        ngx_push_moved_note(conn);
+    }
 
     return (t.n == 0 && rc == NGX_AGAIN) ? NGX_AGAIN : (ngx_int_t) t.n;
 }

@@ -21,6 +21,7 @@ typedef struct {
     ngx_uint_t           n;
     ngx_uint_t           max;
     ngx_uint_t           behind;       /* not all there is was taken */
+    ngx_uint_t           moved;        /* so has a cursor, acknowledged part */
     uint32_t             now;
 } ngx_push_take_t;
 

@@ -11,8 +11,11 @@
 
 
 #include "ngx_push_sub.h"
+#include "ngx_push_moved.h"
 
 
+static void ngx_push_inbox_skip(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash, uint64_t done);
 static ngx_uint_t ngx_push_window_remove(ngx_push_shard_t *sh,
     ngx_push_session_t *s, ngx_push_inflight_t *prev,
     ngx_push_inflight_t *e);
@@ -36,42 +39,71 @@ ngx_push_sub_hinted(ngx_push_shard_t *sh, ngx_push_sub_t *sub)
 
 
 ngx_push_log_t *
-ngx_push_sub_inbox(ngx_push_shard_t *sh, ngx_push_session_t *s,
+ngx_push_sub_present(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_sub_t *sub)
 {
     ngx_str_t        user;
     ngx_push_log_t  *log;
-    ngx_push_ref_t  *table, ref;
+    ngx_push_ref_t   ref;
     uint64_t         hash;
-
-    log = ngx_push_sub_hinted(sh, sub);
-
-    if (log) {
-        return log;
-    }
 
     user.data = ngx_push_session_user(s);
     user.len = s->user_len;
 
     hash = ngx_push_log_hash(NGX_PUSH_INBOX, sub->product, &user);
-    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->logs);
 
-    for (ref = table[hash & sh->mask]; ref; ref = log->hnext) {
+    for (ref = *ngx_push_log_bucket(sh, hash); ref; ref = log->hnext) {
         log = ngx_push_ptr(ref);
 
         if (log->hash == hash && log->kind == NGX_PUSH_INBOX
+            && !(log->slot.flags & NGX_PUSH_LOG_STALE)
             && log->product == sub->product && log->name_len == user.len
             && ngx_memcmp(ngx_push_log_name(log), user.data, user.len) == 0)
         {
-            break;
+            return log;
         }
     }
 
-    if (ref == 0) {
+    return NULL;
+}
+
+
+ngx_push_log_t *
+ngx_push_sub_inbox(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_sub_t *sub)
+{
+    ngx_str_t        user;
+    ngx_push_log_t  *log;
+
+    log = ngx_push_sub_hinted(sh, sub);
+
+    if (log && !(log->slot.flags & NGX_PUSH_LOG_STALE)) {
+        return log;
+    }
+
+    log = ngx_push_sub_present(sh, s, sub);
+
+    if (ngx_push_mirrored) {
+        user.data = ngx_push_session_user(s);
+        user.len = s->user_len;
+
+        log = ngx_push_sub_turn(sh, sh, s, sub,
+                                ngx_push_log_hash(NGX_PUSH_INBOX,
+                                                  sub->product, &user),
+                                log);
+
+        if (log && sub->log != ngx_push_ref(log)) {
+            ngx_push_set(sub->log, ngx_push_ref(log));
+        }
+
+        return log;
+    }
+
+    if (log == NULL) {
         return NULL;
     }
 
-    ngx_push_set(sub->log, ref);
+    ngx_push_set(sub->log, ngx_push_ref(log));
 
     if (sub->incarnation != log->incarnation) {
 
@@ -143,6 +175,14 @@ ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
             acked = sub->incarnation == log->incarnation
                     ? sub->sent - sub->lag : 0;
 
+            if ((log->slot.flags & NGX_PUSH_LOG_STALE)
+                && sub->incarnation > log->incarnation)
+            {
+                /* it has gone on to the next */
+
+                acked = log->last;
+            }
+
             if (n++ == 0) {
                 done = acked;
 
@@ -154,8 +194,52 @@ ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
         }
     }
 
-    if (n && done > log->acked) {
-        ngx_push_log_trim(sh, log, done);
+    if (n == 0 || done <= log->acked) {
+        return;
+    }
+
+    ngx_push_log_trim(sh, log, done);
+
+    if (once && ngx_push_mirrored) {
+
+        /* or the others would ask the store for what is consumed */
+
+        ngx_push_inbox_skip(sh, log, user_hash, done);
+    }
+}
+
+
+static void
+ngx_push_inbox_skip(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash, uint64_t done)
+{
+    ngx_push_ref_t      *table, ref, sref;
+    ngx_push_sub_t      *sub;
+    ngx_push_session_t  *s;
+
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
+
+    for (ref = table[user_hash & sh->mask]; ref; ref = s->hnext) {
+        s = ngx_push_ptr(ref);
+
+        if (s->user_hash != user_hash) {
+            continue;
+        }
+
+        for (sref = s->subs; sref; sref = sub->next) {
+            sub = ngx_push_ptr(sref);
+
+            if (sub->kind != NGX_PUSH_INBOX) {
+                break;
+            }
+
+            if (sub->product == log->product && sub->sent < done
+                && sub->incarnation == log->incarnation)
+            {
+                ngx_push_sub_pass(sub, done);
+                ngx_push_commit_long();
+            }
+        }
     }
 }
 
@@ -223,7 +307,7 @@ ngx_push_window_remove(ngx_push_shard_t *sh, ngx_push_session_t *s,
 }
 
 
-void
+ngx_uint_t
 ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_inflight_t *e)
 {
@@ -240,9 +324,11 @@ ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
 
     sub = ngx_push_ptr(e->sub);
 
-    if (ngx_push_window_remove(sh, s, prev, e)
-        && sub->kind == NGX_PUSH_INBOX)
-    {
+    if (!ngx_push_window_remove(sh, s, prev, e)) {
+        return 0;
+    }
+
+    if (sub->kind == NGX_PUSH_INBOX) {
         ngx_push_fault_point("ack");
 
         log = ngx_push_sub_inbox(sh, s, sub);
@@ -251,16 +337,35 @@ ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
             ngx_push_inbox_settle(sh, log, s->user_hash);
         }
     }
+
+    return 1;
+}
+
+
+void
+ngx_push_sub_rewind(ngx_push_shard_t *sh, ngx_push_session_t *s,
+    ngx_push_sub_t *sub)
+{
+    /* the cursor first: the entries go one by one, with commits in between */
+
+    ngx_push_set(sub->sent, sub->sent - sub->lag);
+    ngx_push_set(sub->lag, 0);
+    ngx_push_set(sub->hint, 0);
+
+    ngx_push_window_purge(sh, s, ngx_push_ref(sub));
 }
 
 
 ngx_int_t
 ngx_push_ack(ngx_push_conn_t *conn, ngx_uint_t pid)
 {
+    ngx_uint_t            moved;
     ngx_push_ref_t        ref;
     ngx_push_shard_t     *sh;
     ngx_push_session_t   *s;
     ngx_push_inflight_t  *e;
+
+    ngx_push_moved_reserve();
 
     s = ngx_push_session_lock(conn, &sh);
 
@@ -272,9 +377,13 @@ ngx_push_ack(ngx_push_conn_t *conn, ngx_uint_t pid)
         e = ngx_push_ptr(ref);
 
         if (e->pid == pid) {
-            ngx_push_window_pass(sh, s, e);
+            moved = ngx_push_window_pass(sh, s, e);
             ngx_push_end();
             ngx_push_count(acked);
+
+            if (moved) {
+                ngx_push_moved_note(conn);
+            }
 
             return NGX_OK;
         }

@@ -9,6 +9,8 @@
 
 #include "ngx_push_conn.h"
 #include "ngx_push_idem.h"
+#include "ngx_push_moved.h"
+#include "ngx_push_need.h"
 
 
 #define NGX_PUSH_TICK           1000
@@ -60,6 +62,8 @@ ngx_push_worker_init(ngx_cycle_t *cycle, ngx_push_conf_t *pcf)
     }
 
     ngx_push_fanout_init();
+    ngx_push_moved_init(cycle, pcf);
+    ngx_push_need_init(cycle, pcf);
 
     ngx_push_dummy.fd = (ngx_socket_t) -1;
 

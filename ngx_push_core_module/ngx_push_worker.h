@@ -154,6 +154,8 @@ struct ngx_push_conn_s {
                                           put into its hand meanwhile, it is
                                           asked to look; and it takes on after
                                           an acknowledgement */
+    unsigned               noted:1;    /* among those that have moved: by the
+                                          core */
 };
 
 

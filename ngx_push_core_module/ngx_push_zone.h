@@ -83,7 +83,7 @@ typedef enum {
 typedef struct {
     uint8_t              used;         /* 0: free */
     uint8_t              class;
-    uint16_t             spare;
+    uint16_t             flags;        /* of the class; 0 when taken */
     uint32_t             gen;
 } ngx_push_slot_t;
 
@@ -198,6 +198,7 @@ typedef struct {
     volatile uint32_t       page_hint;
     volatile uint32_t       gen;       /* first generations of records */
     volatile uint32_t       nworkers;  /* slots ever in use; only grows */
+    volatile uint32_t       check;     /* epoch of ngx_push_check_all() */
 
     /* hints: pages that were given back last, and how many these are */
     volatile uint32_t       nrecycled  __attribute__((aligned(64)));

@@ -9,6 +9,8 @@
 
 #include "ngx_push_zone_layout.h"
 #include "ngx_push_idem.h"
+#include "ngx_push_session.h"
+#include "ngx_push_mirror.h"
 #include "ngx_push_worker.h"
 
 
@@ -86,6 +88,7 @@ ngx_push_zone_layout(ngx_cycle_t *cycle, ngx_push_zone_t *zone,
     head->incarnation = head->epoch << 24 | (ngx_push_zone_random() & 0xffff);
     head->gen = (uint32_t) ngx_push_zone_random();
     head->free_pages = head->npages;
+    head->check = 1;
 
     ngx_push_zone_clock(head);
     ngx_push_zone_parts(zone);
@@ -141,6 +144,10 @@ ngx_push_zone_revive(ngx_cycle_t *cycle, ngx_push_zone_t *zone)
     }
 
     ngx_push_zone_clock(zone->head);
+
+    /* nobody has told of what a store elsewhere was given meanwhile */
+
+    ngx_push_check_all();
 
     n = 0;
 

@@ -29,6 +29,7 @@ static ngx_time_t           stub_now;
 static ngx_uint_t           stub_factor;
 static ngx_msec_t           stub_base;
 static ngx_event_t         *stub_timer;
+static ngx_event_t         *stub_others[STUB_TIMERS];
 static ngx_connection_t     stub_connection;
 static ngx_event_t          stub_event[2];
 
@@ -195,6 +196,24 @@ stub_tick(void)
 
 
 void
+stub_timers(void)
+{
+    ngx_uint_t    i;
+    ngx_event_t  *ev;
+
+    for (i = 0; i < STUB_TIMERS; i++) {
+        ev = stub_others[i];
+
+        if (ev && (ngx_msec_int_t) (ev->timer.key - ngx_current_msec) <= 0) {
+            stub_others[i] = NULL;
+            ev->timer_set = 0;
+            ev->handler(ev);
+        }
+    }
+}
+
+
+void
 stub_events(void)
 {
     ngx_queue_t  *q;
@@ -235,6 +254,24 @@ ngx_push_product_by_id(ngx_push_conf_t *pcf, ngx_uint_t id)
 }
 
 
+ngx_push_product_t *
+ngx_push_find_product(ngx_push_conf_t *pcf, ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < STUB_PRODUCTS; i++) {
+        if (stub_product[i].name.len == name->len
+            && ngx_memcmp(stub_product[i].name.data, name->data, name->len)
+               == 0)
+        {
+            return &stub_product[i];
+        }
+    }
+
+    return NULL;
+}
+
+
 void
 ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
     const char *fmt, ...)
@@ -254,9 +291,21 @@ ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
 void
 ngx_rbtree_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
 {
-    if (stub_timer == NULL) {
-        stub_timer = (ngx_event_t *) ((u_char *) node
-                                      - offsetof(ngx_event_t, timer));
+    ngx_uint_t    i;
+    ngx_event_t  *ev;
+
+    ev = (ngx_event_t *) ((u_char *) node - offsetof(ngx_event_t, timer));
+
+    if (stub_timer == NULL || ev == stub_timer) {
+        stub_timer = ev;
+        return;
+    }
+
+    for (i = 0; i < STUB_TIMERS; i++) {
+        if (stub_others[i] == NULL || stub_others[i] == ev) {
+            stub_others[i] = ev;
+            return;
+        }
     }
 }
 
@@ -264,6 +313,13 @@ ngx_rbtree_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
 void
 ngx_rbtree_delete(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
 {
+    ngx_uint_t  i;
+
+    for (i = 0; i < STUB_TIMERS; i++) {
+        if (stub_others[i] && &stub_others[i]->timer == node) {
+            stub_others[i] = NULL;
+        }
+    }
 }
 
 

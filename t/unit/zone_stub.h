@@ -19,6 +19,7 @@
 
 
 #define STUB_PRODUCTS  2
+#define STUB_TIMERS    8               /* beside the tick's */
 
 
 extern ngx_push_conf_t     stub_conf;
@@ -54,6 +55,7 @@ void stub_close(void);
 
 ngx_int_t stub_worker(void);
 void stub_tick(void);
+void stub_timers(void);                /* those that are due */
 void stub_events(void);
 
 
