@@ -164,10 +164,10 @@ uint64_t ngx_push_center_fingerprint(ngx_push_center_ctx_t *ctx,
 /*
  * Around a call to the store or the register: _ask() gives ctx->handle for
  * it (NGX_ERROR: none left), then either _done() when it answered at once, or
- * _wait() when it answers later: the request then stays, keeps a worker that
- * is to leave, and if it goes all the same its handle goes with it.  In the
- * callback _found() gives the context back and drops the handle, or NULL when
- * the request has gone; and _finish() ends the request.
+ * _wait() when it answers later: the request then stays (what it waits for
+ * keeps a worker that is to leave), and if it goes all the same its handle
+ * goes with it.  In the callback _found() gives the context back and drops the
+ * handle, or NULL when the request has gone; and _finish() ends the request.
  */
 
 ngx_int_t ngx_push_center_ask(ngx_push_center_ctx_t *ctx);

@@ -7,25 +7,14 @@
 #include "ngx_push_center.h"
 
 
-#define NGX_PUSH_CENTER_HOLD  1000
-
-
 static ngx_int_t ngx_push_center_handler(ngx_http_request_t *r);
 static void ngx_push_center_cleanup(void *data);
-static void ngx_push_center_hold(ngx_event_t *ev);
-static void ngx_push_center_waited(void);
 static ngx_int_t ngx_push_center_init(ngx_conf_t *cf);
 static void *ngx_push_center_create_main_conf(ngx_conf_t *cf);
 static char *ngx_push_center_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_push_center(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_push_center_check(ngx_cycle_t *cycle, void *conf);
-
-
-/* requests of this process that wait for a store or a register */
-
-static ngx_uint_t   ngx_push_center_nwaiting;
-static ngx_event_t  ngx_push_center_holder;
 
 
 static ngx_command_t  ngx_push_center_commands[] = {
@@ -192,38 +181,7 @@ ngx_push_center_wait(ngx_push_center_ctx_t *ctx)
     cln->handler = ngx_push_center_cleanup;
     cln->data = ctx;
 
-    ngx_push_center_nwaiting++;
-    ngx_push_center_hold(&ngx_push_center_holder);
-
     return NGX_OK;
-}
-
-
-/*
- * A worker that is to leave does so when no timer is set but cancelable ones,
- * and a request that waits for a store has none of its own.
- */
-
-static void
-ngx_push_center_hold(ngx_event_t *ev)
-{
-    static ngx_connection_t  dumb;
-
-    if (ngx_push_center_nwaiting == 0) {
-        return;
-    }
-
-    ev->cancelable = 0;
-
-    if (!ev->timer_set) {
-        dumb.fd = (ngx_socket_t) -1;
-
-        ev->handler = ngx_push_center_hold;
-        ev->data = &dumb;
-        ev->log = ngx_cycle->log;
-
-        ngx_add_timer(ev, NGX_PUSH_CENTER_HOLD);
-    }
 }
 
 
@@ -234,16 +192,6 @@ ngx_push_center_cleanup(void *data)
 
     if (ctx->handle.index || ctx->handle.gen) {
         ngx_push_center_done(ctx);
-        ngx_push_center_waited();
-    }
-}
-
-
-static void
-ngx_push_center_waited(void)
-{
-    if (--ngx_push_center_nwaiting == 0) {
-        ngx_push_center_holder.cancelable = 1;
     }
 }
 
@@ -257,7 +205,6 @@ ngx_push_center_found(ngx_push_handle_t handle)
 
     if (ctx) {
         ngx_push_center_done(ctx);
-        ngx_push_center_waited();
         ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
     }
 

@@ -19,6 +19,7 @@
 #include "ngx_push_worker.h"
 
 
+static ngx_uint_t ngx_push_redis_young(void);
 static char *ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len);
 static void ngx_push_redis_answered(redisAsyncContext *ac, void *reply,
     void *data);
@@ -61,7 +62,7 @@ ngx_push_redis_call(ngx_push_redis_call_t *call)
     server = ngx_push_redis.where->type->select(slot);
     link = server ? ngx_push_redis_server_link(server, slot) : NULL;
 
-    if (link == NULL) {
+    if (link == NULL && (call->handler == NULL || !ngx_push_redis_young())) {
         ngx_push_redis_count(redis_errors[NGX_PUSH_REDIS_E_DOWN]);
         return NGX_ERROR;
     }
@@ -80,7 +81,9 @@ ngx_push_redis_call(ngx_push_redis_call_t *call)
         ngx_push_redis_gauge(redis_inflight, ngx_push_redis.inflight);
     }
 
-    if (ngx_push_redis_job_send(link, job, ngx_push_redis.conf->timeout)
+    if ((link ? ngx_push_redis_job_send(link, job,
+                                        ngx_push_redis.conf->timeout)
+              : ngx_push_redis_later(job))
         != NGX_OK)
     {
         ngx_push_redis_job_free(job);
@@ -90,6 +93,19 @@ ngx_push_redis_call(ngx_push_redis_call_t *call)
     ngx_push_redis_count(redis_calls);
 
     return call->handler ? NGX_AGAIN : NGX_OK;
+}
+
+
+/*
+ * A worker takes requests before it can have a connection.  So that they are
+ * not refused after each reload they wait, as long as one may take.
+ */
+
+static ngx_uint_t
+ngx_push_redis_young(void)
+{
+    return ngx_current_msec - ngx_push_redis.started
+           < ngx_push_redis.conf->connect_timeout;
 }
 
 

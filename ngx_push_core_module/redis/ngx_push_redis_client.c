@@ -30,6 +30,7 @@ ngx_push_redis_client_init(ngx_cycle_t *cycle)
     ngx_push_redis.where = ngx_push_redis.conf->topology;
     ngx_push_redis.log = cycle->log;
     ngx_push_redis.running = 1;
+    ngx_push_redis.started = ngx_current_msec;
 
     ngx_queue_init(&ngx_push_redis.servers);
     ngx_queue_init(&ngx_push_redis.retired);

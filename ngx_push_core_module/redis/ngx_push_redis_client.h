@@ -205,6 +205,7 @@ typedef struct {
     ngx_push_redis_watch_t    *watches;
     ngx_push_redis_script_t   *scripts[NGX_PUSH_REDIS_SCRIPTS];
     ngx_uint_t                 nscripts;
+    ngx_msec_t                 started;    /* this process */
     ngx_uint_t                 inflight;
     size_t                     bytes;      /* of commands in flight */
     ngx_uint_t                 nready;     /* links of all servers */
@@ -298,6 +299,10 @@ ngx_int_t ngx_push_redis_error(ngx_push_redis_job_t *job,
     ngx_push_redis_link_t *link, redisReply *reply);
 ngx_int_t ngx_push_redis_classify(const char *text, size_t len);
 void ngx_push_redis_waiting_exit(void);
+
+/* Sends it some milliseconds from now, to whoever it is for then. */
+
+ngx_int_t ngx_push_redis_later(ngx_push_redis_job_t *job);
 
 
 /* script.c */

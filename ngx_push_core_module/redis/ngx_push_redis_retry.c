@@ -30,7 +30,6 @@ static ngx_int_t ngx_push_redis_follow(ngx_push_redis_job_t *job,
     ngx_push_redis_link_t *link, ngx_push_redis_redirect_t *r);
 static void ngx_push_redis_asked(ngx_push_redis_link_t *link,
     redisReply *reply, void *data);
-static ngx_int_t ngx_push_redis_later(ngx_push_redis_job_t *job);
 static void ngx_push_redis_again(ngx_event_t *ev);
 
 
@@ -190,7 +189,7 @@ ngx_push_redis_asked(ngx_push_redis_link_t *link, redisReply *reply,
 
 /* Twenty milliseconds, and twice that with each further time. */
 
-static ngx_int_t
+ngx_int_t
 ngx_push_redis_later(ngx_push_redis_job_t *job)
 {
     job->again.handler = ngx_push_redis_again;
