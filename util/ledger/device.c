@@ -48,7 +48,9 @@ devices_init(void)
         d->clean = (i % 7 == 3);
         d->will = (i * 37 % 100 < options.wills);
         d->due = 1e300;
+        d->room = i % options.rooms;
         d->got = calloc(nmessages, 1);
+        d->waived = calloc(nmessages, 1);
         d->order = calloc(nmessages, sizeof(uint32_t));
         d->in_size = 16384;
         d->in = malloc(d->in_size);
@@ -142,10 +144,23 @@ devices_calm(void)
 }
 
 
+/* Where it goes next: "percent" of the times to another room. */
+
+static void
+device_room(device_t *d, uint32_t percent)
+{
+    if (options.rooms > 1 && random_below(100) < percent) {
+        d->room = (d->room + 1 + random_below(options.rooms - 1))
+                  % options.rooms;
+        counters.moves++;
+    }
+}
+
+
 static void
 device_come(device_t *d)
 {
-    d->fd = net_connect(options.mqtt);
+    d->fd = net_connect(options.mqtt[d->room]);
     d->due = now + (d->fd == -1 ? random_time(0.05, 0.3) : GIVE_UP);
 
     if (d->fd == -1) {
@@ -174,6 +189,7 @@ device_churn(device_t *d)
     uint8_t  buf[4];
 
     d->churn = now + random_time(0, 2 * options.churn);
+    device_room(d, options.roam);
 
     switch (random_below(3)) {
 
@@ -203,10 +219,13 @@ device_churn(device_t *d)
 }
 
 
+/* As clients do: who was let down once tries the next address sooner. */
+
 static void
 device_cut(device_t *d)
 {
     counters.cuts++;
+    device_room(d, d->state == BOUND ? options.roam : 50);
     device_away(d);
 }
 
@@ -298,6 +317,7 @@ device_suback(device_t *d, const uint8_t *p, size_t len)
     d->ping = now + random_time(0, PING_EVERY);
     d->churn = now + random_time(0, 2 * options.churn);
     d->due = 1e300;
+    d->since = now;
 
     if (d->known == 0) {
         d->known = now;
@@ -437,6 +457,7 @@ devices_event(uint32_t index, uint32_t events)
         (void) getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &err, &len);
 
         if (err) {
+            device_room(d, 50);
             device_away(d);
             return;
         }
@@ -472,6 +493,7 @@ device_bound_tick(device_t *d)
 
     if (d->pong && now >= d->pong) {
         counters.stale++;
+        device_room(d, 50);
         device_away(d);
         return;
     }
@@ -512,6 +534,7 @@ devices_tick(void)
 
         } else {
             counters.stale++;
+            device_room(d, 50);
             device_away(d);
         }
     }

@@ -12,6 +12,18 @@
 
 
 #define SHOWN  10                      /* faults told in detail */
+#define LIVES  16                      /* incarnations of a log looked back */
+
+
+/* What a device had of a log: the last of each incarnation. */
+
+typedef struct {
+    message_t  *last[LIVES];
+    uint32_t    n;
+} life_t;
+
+
+static int  losses;                    /* of the store, as we were told */
 
 
 static int
@@ -54,7 +66,49 @@ static int
 owed(device_t *d, message_t *m)
 {
     return m->outcome == OK && d->known != 0 && d->known < m->sent
-           && meant(d, m);
+           && meant(d, m) && !d->waived[m - messages];
+}
+
+
+void
+judge_double(message_t *m)
+{
+    counters.doubled += !m->doubled;
+    m->doubled = 1;
+}
+
+
+void
+judge_loss(double seconds)
+{
+    uint32_t    i, n;
+    device_t   *d;
+    message_t  *m;
+
+    losses++;
+
+    for (n = 0; n < nsent; n++) {
+        m = &messages[n];
+
+        if (m->outcome == REFUSED
+            || (m->answered && m->answered < now - seconds))
+        {
+            continue;
+        }
+
+        for (i = 0; i < options.devices; i++) {
+            d = &devices[i];
+
+            if (d->got[n] || !meant(d, m)
+                || (m->outcome == OK && m->answered < now - 1
+                    && d->state == BOUND && d->since < m->sent))
+            {
+                continue;
+            }
+
+            d->waived[n] = 1;
+        }
+    }
 }
 
 
@@ -90,7 +144,11 @@ wrong(device_t *d, publish_t *p, message_t *m, uint32_t number)
     if (p->incarnation && m->incarnation
         && (p->incarnation != m->incarnation || p->seq != m->seq))
     {
-        return "has another id than before";
+        if (m->tries <= 1) {
+            return "has another id than before";
+        }
+
+        judge_double(m);
     }
 
     return NULL;
@@ -217,28 +275,67 @@ judge_lost(uint64_t *debts)
 
 
 /*
+ * What it must come after: the last message of its incarnation that the device
+ * had, or of a later one.  Once a store has lost something, a log may go on in
+ * a new incarnation while a node still has the rest of the old one: then each
+ * is a log of its own.
+ */
+
+static message_t *
+judge_before(life_t *life, message_t *m)
+{
+    uint32_t    i;
+    message_t  *before;
+
+    for (i = life->n; i-- > 0; ) {
+        before = life->last[i];
+
+        if (before->incarnation == m->incarnation
+            || (!losses && before->incarnation > m->incarnation))
+        {
+            life->last[i] = m;
+            return before;
+        }
+    }
+
+    if (life->n < LIVES) {
+        life->n++;
+
+    } else {
+        memmove(life->last, life->last + 1, (LIVES - 1) * sizeof(message_t *));
+    }
+
+    life->last[life->n - 1] = m;
+
+    return NULL;
+}
+
+
+/*
  * The first deliveries of a log to a device, by incarnation and sequence
  * number.  A device has one inbox and one broadcast log besides its groups.
  */
 
 static uint64_t
-judge_order(void)
+judge_order(uint64_t *changes)
 {
+    life_t      life[2 + LEDGER_MEMBERSHIP];
     uint32_t    i, k, g;
     uint64_t    faults;
     device_t   *d;
-    message_t  *m, *before, *last[2 + LEDGER_MEMBERSHIP];
+    message_t  *m, *before;
 
     faults = 0;
+    *changes = 0;
 
     for (i = 0; i < options.devices; i++) {
         d = &devices[i];
-        memset(last, 0, sizeof(last));
+        memset(life, 0, sizeof(life));
 
         for (k = 0; k < d->norder; k++) {
             m = &messages[d->order[k]];
 
-            if (m->incarnation == 0 || !meant(d, m)) {
+            if (m->incarnation == 0 || m->doubled || !meant(d, m)) {
                 continue;
             }
 
@@ -249,13 +346,12 @@ judge_order(void)
                 g += 2;
             }
 
-            before = last[g];
-            last[g] = m;
+            before = judge_before(&life[g], m);
+            *changes += before == NULL && life[g].n > 1;
 
             if (before
-                && (m->incarnation < before->incarnation
-                    || (m->incarnation == before->incarnation
-                        && m->seq <= before->seq))
+                && (m->incarnation != before->incarnation
+                    || m->seq <= before->seq)
                 && faults++ < SHOWN)
             {
                 printf("order: device %u (MQTT %u) had message %u (%lx-%lu) "
@@ -300,6 +396,65 @@ judge_refused(void)
 }
 
 
+/* The longest time without any push being accepted. */
+
+static double
+judge_gap(void)
+{
+    double    gap, last, *times;
+    uint32_t  n, i, k;
+
+    times = malloc((nsent + 1) * sizeof(double));
+
+    for (n = 0, k = 0; n < nsent; n++) {
+
+        if (messages[n].outcome != OK) {
+            continue;
+        }
+
+        /* nearly sorted */
+
+        for (i = k++; i && times[i - 1] > messages[n].answered; i--) {
+            times[i] = times[i - 1];
+        }
+
+        times[i] = messages[n].answered;
+    }
+
+    last = nsent ? messages[0].sent : 0;
+
+    for (i = 0, gap = 0; i < k; i++) {
+        gap = times[i] - last > gap ? times[i] - last : gap;
+        last = times[i];
+    }
+
+    free(times);
+
+    return gap;
+}
+
+
+static uint64_t
+judge_waived(void)
+{
+    uint32_t   i, n;
+    uint64_t   waived;
+    device_t  *d;
+
+    for (i = 0, waived = 0; i < options.devices; i++) {
+        d = &devices[i];
+
+        for (n = 0; n < nsent; n++) {
+            waived += d->waived[n] && d->got[n] == 0 && d->known
+                      && d->known < messages[n].sent
+                      && messages[n].outcome == OK;
+        }
+    }
+
+    return waived;
+}
+
+
 static void
 judge_record(void)
 {
@@ -337,7 +492,7 @@ int
 judge(void)
 {
     uint32_t  n, outcomes[4];
-    uint64_t  debts, lost, order, refused;
+    uint64_t  debts, lost, order, refused, changes;
 
     memset(outcomes, 0, sizeof(outcomes));
 
@@ -350,14 +505,15 @@ judge(void)
     }
 
     lost = judge_lost(&debts);
-    order = judge_order();
+    order = judge_order(&changes);
     refused = judge_refused();
 
     printf("rest devices=%u bound=%u known=%u published=%u ok=%u refused=%u "
            "unknown=%u owed=%lu lost=%lu disorder=%lu appeared=%lu "
            "strange=%lu deliveries=%lu duplicates=%lu dup=%lu cuts=%lu "
            "rejected=%lu stale=%lu resumed=%lu takeovers=%lu wills=%lu "
-           "slowest=%.3f\n",
+           "slowest=%.3f moves=%lu incarnations=%lu waived=%lu repeats=%lu "
+           "replayed=%lu doubled=%lu gap=%.3f\n",
            options.devices, devices_bound(), devices_known(), nsent,
            outcomes[OK], outcomes[REFUSED], outcomes[UNKNOWN],
            (unsigned long) debts, (unsigned long) lost,
@@ -368,7 +524,11 @@ judge(void)
            (unsigned long) counters.cuts, (unsigned long) counters.refused,
            (unsigned long) counters.stale, (unsigned long) counters.resumed,
            (unsigned long) counters.takeovers,
-           (unsigned long) counters.wills, counters.slowest);
+           (unsigned long) counters.wills, counters.slowest,
+           (unsigned long) counters.moves, (unsigned long) changes,
+           (unsigned long) judge_waived(), (unsigned long) counters.repeats,
+           (unsigned long) counters.replayed,
+           (unsigned long) counters.doubled, judge_gap());
 
     return lost || order || refused || counters.strange
            || devices_bound() != options.devices || outcomes[OK] == 0;

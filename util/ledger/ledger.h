@@ -22,6 +22,7 @@
 
 #define LEDGER_SIZE_MAX   3000         /* of a payload */
 #define LEDGER_MEMBERSHIP 3            /* groups of one device */
+#define LEDGER_NODES      8            /* rooms; centers */
 
 #define WILL              "will"       /* not in the books, but delivered */
 
@@ -49,7 +50,9 @@ typedef struct {
     uint16_t   status;
     uint32_t   number;                 /* user, group */
     uint32_t   size;
-    double     sent;                   /* first byte of the request */
+    uint8_t    tries;                  /* requests sent with its key */
+    uint8_t    doubled;                /* came under two ids */
+    double     sent;                   /* first byte of the first request */
     double     answered;
     uint64_t   incarnation;            /* 0: not told */
     uint64_t   seq;
@@ -73,6 +76,7 @@ typedef struct {
     uint8_t    clean;                  /* each time */
     uint8_t    want_out;
     uint8_t    will;                   /* leaves a message to group g0 */
+    uint8_t    room;                   /* where it is, or goes next */
     uint32_t   index;
     uint32_t   user;
     uint32_t   ngroups;
@@ -84,6 +88,7 @@ typedef struct {
     double     churn;                  /* when to leave by itself */
     double     cut;                    /* when it was cut off last */
     double     known;                  /* first SUBACK; 0: not yet */
+    double     since;                  /* BOUND: last SUBACK */
 
     uint8_t   *in;
     size_t     in_len;
@@ -92,6 +97,7 @@ typedef struct {
     size_t     out_len;
 
     uint8_t   *got;                    /* per message: how often, up to 255 */
+    uint8_t   *waived;                 /* per message: may be lost */
     uint32_t  *order;                  /* messages as they came first */
     uint32_t   norder;
     uint32_t   dropped;                /* PUBACKs not sent on purpose */
@@ -100,8 +106,12 @@ typedef struct {
 
 
 typedef struct {
-    const char  *mqtt;                 /* HOST:PORT */
-    const char  *http;
+    const char  *mqtt[LEDGER_NODES];   /* HOST:PORT of each room */
+    const char  *http[LEDGER_NODES];   /* and of each center */
+    uint32_t     rooms;
+    uint32_t     centers;
+    uint32_t     roam;                 /* per cent of returns: another room */
+    int          repeat;               /* unknown ones, by their key */
     const char  *product;
     const char  *key;
     const char  *record;               /* file for the whole ledger */
@@ -131,6 +141,10 @@ typedef struct {
     uint64_t   stale;                  /* no answer in time */
     uint64_t   resumed;
     uint64_t   takeovers;
+    uint64_t   moves;                  /* to another room */
+    uint64_t   repeats;
+    uint64_t   replayed;               /* answers that were the first's */
+    uint64_t   doubled;                /* repeats that saved a second time */
     uint64_t   wills;                  /* delivered */
     uint64_t   strange;                /* broken, not his, not what was sent */
     double     news;                   /* last first delivery */
@@ -213,7 +227,7 @@ void publisher_init(void);
 void publisher_event(uint32_t index, uint32_t events);
 void publisher_tick(void);
 void publisher_begin(void);
-uint32_t publisher_busy(void);         /* requests without an answer yet */
+uint32_t publisher_busy(void);         /* without an answer yet, or to repeat */
 void publisher_end(void);              /* closes its connections */
 
 /* what a message carries, "size" bytes; where it is to go */
@@ -228,6 +242,16 @@ int id_parse(const char *p, size_t len, uint64_t *incarnation,
 
 void judge_delivery(device_t *d, publish_t *p);
 uint64_t judge_missing(void);          /* deliveries that are owed now */
+
+/*
+ * The store has lost what was answered in the last so many seconds.  What a
+ * device has not got by now is waived, unless it was connected all the time
+ * since before the message was sent, and the answer is a second old: then it
+ * must have been on its way already.
+ */
+
+void judge_loss(double seconds);
+void judge_double(message_t *m);       /* has come under a second id */
 int judge(void);                       /* prints; 0: the ledger holds */
 
 

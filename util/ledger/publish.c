@@ -18,6 +18,8 @@
 
 #define ANSWER_TIME  5.0
 #define DEPTH        3                 /* requests on their way at once */
+#define TRIES        20                /* of one message */
+#define REPEAT_TIME  0.5
 
 
 /* A connection to the HTTP API, kept as long as the server does. */
@@ -39,7 +41,18 @@ typedef struct {
 static void conn_down(conn_t *c);
 
 
+/* Messages to be sent again, in the order in which they are due. */
+
+typedef struct {
+    uint32_t   number;
+    double     due;
+} repeat_t;
+
+
 static conn_t   *conns;
+static repeat_t *repeats;              /* a ring */
+static uint32_t  repeat_head;
+static uint32_t  repeat_tail;
 static int       publishing;
 static double    began;
 
@@ -143,6 +156,7 @@ publisher_init(void)
     uint32_t  i;
 
     conns = calloc(options.conns, sizeof(conn_t));
+    repeats = calloc(nmessages + 1, sizeof(repeat_t));
 
     for (i = 0; i < options.conns; i++) {
         conns[i].fd = -1;
@@ -167,6 +181,8 @@ publisher_end(void)
         conn_down(&conns[i]);
         conns[i].due = 1e300;
     }
+
+    repeat_tail = repeat_head;
 }
 
 
@@ -179,7 +195,26 @@ publisher_busy(void)
         n += conns[i].nasked;
     }
 
-    return n;
+    return n + (repeat_head != repeat_tail);
+}
+
+
+/* Nobody knows; to be settled by sending it again. */
+
+static void
+message_unknown(uint32_t number)
+{
+    message_t  *m;
+
+    m = &messages[number];
+    m->outcome = UNKNOWN;
+    m->answered = now;
+
+    if (options.repeat && m->tries < TRIES) {
+        repeats[repeat_head].number = number;
+        repeats[repeat_head].due = now + REPEAT_TIME;
+        repeat_head = (repeat_head + 1) % (nmessages + 1);
+    }
 }
 
 
@@ -191,8 +226,7 @@ conn_down(conn_t *c)
     uint32_t  i;
 
     for (i = 0; i < c->nasked; i++) {
-        messages[c->asked[i]].outcome = UNKNOWN;
-        messages[c->asked[i]].answered = now;
+        message_unknown(c->asked[i]);
     }
 
     if (c->fd != -1) {
@@ -211,7 +245,7 @@ conn_down(conn_t *c)
 static void
 conn_come(conn_t *c)
 {
-    c->fd = net_connect(options.http);
+    c->fd = net_connect(options.http[(c - conns) % options.centers]);
 
     if (c->fd == -1) {
         c->due = now + 0.1;
@@ -278,8 +312,16 @@ conn_ask(conn_t *c, uint32_t number)
                           "Host: ledger\r\n"
                           "Authorization: Bearer %s\r\n"
                           "Content-Type: text/plain\r\n"
-                          "Content-Length: %u\r\n\r\n",
+                          "Content-Length: %u\r\n",
                           options.product, path, options.key, m->size);
+
+    if (options.repeat) {
+        c->out_len += sprintf(c->out + c->out_len,
+                              "Idempotency-Key: ledger-%u\r\n", number);
+    }
+
+    memcpy(c->out + c->out_len, "\r\n", 2);
+    c->out_len += 2;
 
     message_body(number, c->out + c->out_len);
     c->out_len += m->size;
@@ -289,7 +331,13 @@ conn_ask(conn_t *c, uint32_t number)
     }
 
     c->asked[c->nasked++] = number;
-    m->sent = now;
+
+    if (m->tries++ == 0) {
+        m->sent = now;
+
+    } else {
+        counters.repeats++;
+    }
 
     conn_write(c);
 }
@@ -299,18 +347,33 @@ static void
 conn_answer(conn_t *c, unsigned status, const char *body, size_t len)
 {
     char       *p, *q;
+    uint32_t    number;
     uint64_t    incarnation, seq;
     message_t  *m;
 
-    m = &messages[c->asked[0]];
+    number = c->asked[0];
+    m = &messages[number];
 
     c->nasked--;
     memmove(c->asked, c->asked + 1, c->nasked * sizeof(uint32_t));
     c->until = now + ANSWER_TIME;
 
     m->status = status;
+
+    if (status == 422) {
+        counters.strange++;
+        complain("message %u: the key is another message's", number);
+    }
+
+    /* that a repeat was refused says nothing of the first request */
+
+    if (status == 504 || (status / 100 != 2 && m->tries > 1)) {
+        message_unknown(number);
+        return;
+    }
+
     m->answered = now;
-    m->outcome = status / 100 == 2 ? OK : status == 504 ? UNKNOWN : REFUSED;
+    m->outcome = status / 100 == 2 ? OK : REFUSED;
 
     if (m->outcome != OK) {
         return;
@@ -328,6 +391,11 @@ conn_answer(conn_t *c, unsigned status, const char *body, size_t len)
     if (m->incarnation
         && (m->incarnation != incarnation || m->seq != seq))
     {
+        if (m->tries > 1) {
+            judge_double(m);
+            return;
+        }
+
         counters.strange++;
         complain("message %u came under another id than was answered",
                  (unsigned) (m - messages));
@@ -346,6 +414,8 @@ conn_parse(conn_t *c)
     char    *end, *p;
     size_t   head, body;
 
+    static const char  replayed[] = "\r\nIdempotent-Replayed: true";
+
     end = memmem(c->in, c->in_len, "\r\n\r\n", 4);
 
     if (end == NULL) {
@@ -359,6 +429,9 @@ conn_parse(conn_t *c)
         if (strncasecmp(p, "\r\nContent-Length:", 17) == 0) {
             body = strtoul(p + 17, NULL, 10);
         }
+
+        counters.replayed += strncasecmp(p, replayed,
+                                         sizeof(replayed) - 1) == 0;
     }
 
     if (head + body > c->in_len) {
@@ -482,6 +555,18 @@ publisher_tick(void)
 
     if (!publishing) {
         return;
+    }
+
+    while (repeat_tail != repeat_head && now >= repeats[repeat_tail].due) {
+        c = conn_free();
+
+        if (c == NULL) {
+            break;
+        }
+
+        i = repeats[repeat_tail].number;
+        repeat_tail = (repeat_tail + 1) % (nmessages + 1);
+        conn_ask(c, i);
     }
 
     due = (now - began) * options.rate;

@@ -26,8 +26,11 @@
 
 
 options_t   options = {
-    .mqtt = "127.0.0.1:1883",
-    .http = "127.0.0.1:8080",
+    .mqtt = { "127.0.0.1:1883" },
+    .http = { "127.0.0.1:8080" },
+    .rooms = 1,
+    .centers = 1,
+    .roam = 50,
     .product = "shop",
     .key = "demo-api-key",
     .devices = 500,
@@ -70,6 +73,8 @@ static struct option  long_options[] = {
     { "churn", 1, NULL, 'u' },
     { "drop-acks", 1, NULL, 'a' },
     { "wills", 1, NULL, 'w' },
+    { "roam", 1, NULL, 'n' },
+    { "repeat", 0, NULL, 'y' },
     { "share", 1, NULL, 'x' },
     { "seed", 1, NULL, 'e' },
     { "interactive", 0, NULL, 'i' },
@@ -84,7 +89,7 @@ static const char  help[] =
 "down the answers, and a judge: exits 0 when every message that was answered\n"
 "2xx reached every device it is for, in order, and nothing else did.\n"
 "\n"
-"  --mqtt=HOST:PORT  --http=HOST:PORT   where (IPv4 addresses)\n"
+"  --mqtt=HOST:PORT  --http=HOST:PORT   where (IPv4); several with commas\n"
 "  --product=NAME    --key=API-KEY      as whom\n"
 "  --devices=500     --late=0           of them come in the middle\n"
 "  --groups=20       --share=80:15:5    messages to users, groups, all\n"
@@ -93,10 +98,16 @@ static const char  help[] =
 "  --churn=20                           a connection lives so long (0: ever)\n"
 "  --drop-acks=0                        per cent of PUBACKs not sent\n"
 "  --wills=0                            per cent of devices that have one\n"
+"  --roam=50                            per cent of the times that a device\n"
+"                                       comes back: to another room\n"
+"  --repeat                             what has no answer is sent again with\n"
+"                                       the same Idempotency-Key\n"
 "  --settle=30       --quiet=2          at most; without news: at rest\n"
 "  --seed=N          --record=FILE      random numbers; the whole ledger\n"
 "  --interactive     say \"ready\" and \"published\", then wait for a line\n"
-"                    before coming to rest, and for the end of stdin after\n";
+"                    before coming to rest, and for the end of stdin after;\n"
+"                    \"lost SECONDS\" says that the store has just lost what\n"
+"                    was answered in this time\n";
 
 
 double
@@ -194,18 +205,34 @@ watch(int fd, uint32_t whose, uint32_t events, int op)
 static void
 read_stdin(void)
 {
-    char     buf[256];
-    ssize_t  n;
+    char           *line, *end;
+    ssize_t         n;
+    static char     buf[256];
+    static size_t   len;
 
-    n = read(0, buf, sizeof(buf));
+    n = read(0, buf + len, sizeof(buf) - 1 - len);
 
     if (n <= 0) {
         told = 2;
         watch(0, EVENT_STDIN, 0, EPOLL_CTL_DEL);
-
-    } else if (told == 0) {
-        told = 1;
+        return;
     }
+
+    len += n;
+    buf[len] = '\0';
+
+    for (line = buf; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+
+        if (strncmp(line, "lost ", 5) == 0) {
+            judge_loss(atof(line + 5));
+
+        } else if (told == 0) {
+            told = 1;
+        }
+    }
+
+    len -= line - buf;
+    memmove(buf, line, len);
 }
 
 
@@ -336,6 +363,29 @@ settle(void)
 }
 
 
+/* HOST:PORT,... into an array; how many, 0: they are not. */
+
+static uint32_t
+parse_addresses(char *text, const char **addresses)
+{
+    char      *p, *save;
+    uint32_t   n;
+
+    n = 0;
+
+    for (p = strtok_r(text, ",", &save); p; p = strtok_r(NULL, ",", &save)) {
+
+        if (n == LEDGER_NODES || strchr(p, ':') == NULL) {
+            return 0;
+        }
+
+        addresses[n++] = p;
+    }
+
+    return n;
+}
+
+
 static int
 parse_options(int argc, char **argv)
 {
@@ -344,8 +394,11 @@ parse_options(int argc, char **argv)
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 
         switch (c) {
-        case 'm': options.mqtt = optarg; break;
-        case 'h': options.http = optarg; break;
+        case 'm': options.rooms = parse_addresses(optarg, options.mqtt); break;
+        case 'h': options.centers = parse_addresses(optarg, options.http);
+                  break;
+        case 'n': options.roam = atoi(optarg); break;
+        case 'y': options.repeat = 1; break;
         case 'p': options.product = optarg; break;
         case 'k': options.key = optarg; break;
         case 'o': options.record = optarg; break;
@@ -380,8 +433,7 @@ parse_options(int argc, char **argv)
     if (options.devices == 0 || options.late >= options.devices
         || options.conns == 0 || options.rate == 0
         || options.share[0] + options.share[1] + options.share[2] == 0
-        || strchr(options.mqtt, ':') == NULL
-        || strchr(options.http, ':') == NULL)
+        || options.rooms == 0 || options.centers == 0)
     {
         return -1;
     }

@@ -10,7 +10,10 @@ package Push::Ledger;
 #     print join "\n", $l->finish;       # what the zone still holds and should
 #                                        # not
 #
-# Options of new() are those of push-ledger; "drop_acks" and the like with _.
+# Options of new() are those of push-ledger; "drop_acks" and the like with _
+# (repeat => '': one without a value).  $server may be a Push::Cluster: devices
+# are then in all its rooms and move between them, and pushes go through all
+# its centers.
 #
 # Push::Ledger->scenario(server => {...}, ledger => {...}, every => 3,
 # trouble => sub { my ($server, $n, $ledger) = @_; ... }) does all of this in
@@ -41,20 +44,30 @@ our $PRODUCT = 'inbox_limit 100000; group_limit 100000;'
 sub new {
     my ($class, $server, %opt) = @_;
     my $program = "$build/push-ledger";
+    my $several = $server->isa('Push::Cluster');
+    my @rooms   = $several ? $server->rooms   : $server;
+    my @centers = $several ? $server->centers : $server;
+    my $dir     = $several ? Push::Test::test_dir() : $server->dir;
 
     system("make -s -C $root/util/ledger BUILD=$build >&2") == 0
         or die "push-ledger is not built\n";
 
-    my @args = map { my $name = tr/_/-/r; "--$name=$opt{$_}" } sort keys %opt;
-    my $self = bless { server => $server, devices => $opt{devices} || 500,
-                       wills => $opt{wills}, output => '' }, $class;
+    my $accept = delete $opt{accept} // 0.8;
+    my @args   = map { my $name = tr/_/-/r;
+                       $opt{$_} eq '' ? "--$name" : "--$name=$opt{$_}" }
+                 sort keys %opt;
+    my $self   = bless { server => $server, devices => $opt{devices} || 500,
+                         wills => $opt{wills}, output => '',
+                         accept => $accept, several => $several,
+                         nodes => [$several ? $server->nodes : $server],
+                       }, $class;
 
     $self->{pid} = open2(
         $self->{out}, $self->{in}, $program, '--interactive', @args,
-        '--mqtt=127.0.0.1:' . $server->mqtt_port,
-        '--http=127.0.0.1:' . $server->http_port,
+        '--mqtt=' . join(',', map { "$_->{host}:$_->{mqtt}" } @rooms),
+        '--http=' . join(',', map { "$_->{host}:$_->{http_port}" } @centers),
         "--key=$Push::Test::API_KEY", '--product=shop',
-        "--record=$server->{dir}/ledger.txt");
+        "--record=$dir/ledger.txt");
 
     $self->wait_for(qr/^ready$/m, 60);
     return $self;
@@ -109,6 +122,15 @@ sub trouble {
     return $n;
 }
 
+# Says that the store has just lost what was answered in the last so many
+# seconds; by default all that it had.
+sub lost {
+    my ($self, $seconds) = @_;
+
+    print { $self->{in} } 'lost ', $seconds // 1e9, "\n";
+    $self->{in}->flush;
+}
+
 # Lets it come to rest; what is wrong, or "nothing lost".
 sub verdict {
     my ($self) = @_;
@@ -133,7 +155,7 @@ sub verdict {
 
     # a run in which hardly anything was accepted shows nothing
     push @wrong, "only $n{ok} of $n{published} accepted"
-        if $n{ok} < 0.8 * $n{published} || !$n{ok};
+        if $n{ok} < $self->{accept} * $n{published} || !$n{ok};
 
     push @wrong, $self->ghosts if !@wrong;
 
@@ -145,12 +167,12 @@ sub figures { $_[0]{figures} }
 
 sub metrics {
     my ($self) = @_;
-    my $h = Push::HTTP->new(port => $self->{server}->http_port);
     my %value;
 
-    my $body = $h->get('/metrics')->{body};
-    $value{$1} = $2 while $body =~ /^(ngx_push_\w+(?:\{[^}]*\})?) (\S+)$/mg;
-    $h->close;
+    for my $node (grep { $_->master } @{$self->{nodes}}) {
+        my $of = $node->metrics;
+        $value{$_} += $of->{$_} for keys %$of;
+    }
 
     return \%value;
 }
@@ -174,6 +196,9 @@ sub ghosts {
     my ($self) = @_;
     my $n = $self->{devices};
 
+    # a node may know a device a little longer than it has it
+    my $several = $self->{several};
+
     return $self->expect_metrics(15, sub {
         my ($m) = @_;
         my $conns = 0;
@@ -184,8 +209,9 @@ sub ghosts {
             $conns == $n ? () : "$conns connections of $n",
             differ($m, 'ngx_push_sessions{state="online"}', $n),
             differ($m, 'ngx_push_sessions{state="lingering"}', 0),
-            differ($m, 'ngx_push_sessions{state="offline"}', 0),
-            differ($m, 'ngx_push_zone_records{class="session"}', $n),
+            $several ? () : (
+                differ($m, 'ngx_push_sessions{state="offline"}', 0),
+                differ($m, 'ngx_push_zone_records{class="session"}', $n)),
             differ($m, 'ngx_push_zone_records{class="inflight"}', 0),
             differ($m, 'ngx_push_workers{state="dead"}', 0),
             differ($m, 'ngx_push_workers{state="draining"}', 0),
