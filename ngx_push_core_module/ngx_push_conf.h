@@ -81,6 +81,7 @@ typedef struct {
     time_t               session_expiry;  /* largest MQTT session expiry, 7 d */
     ngx_uint_t           mailbox;      /* cells per worker, a power of two */
     ngx_msec_t           drain_time;   /* 10 s */
+    ngx_uint_t           broadcast_rate;  /* deliveries a second; 0: no limit */
     time_t               idempotency_keep;    /* a key, seconds, 10 min */
     ngx_uint_t           idempotency_limit;   /* keys kept of a target */
 

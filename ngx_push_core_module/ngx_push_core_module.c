@@ -46,6 +46,10 @@ static ngx_push_conf_bounds_t  ngx_push_mailbox_bounds = {
     ngx_push_check_num, 64, 16384, ""
 };
 
+static ngx_push_conf_bounds_t  ngx_push_rate_bounds = {
+    ngx_push_check_num, 0, 1000000000, ""
+};
+
 static ngx_push_conf_bounds_t  ngx_push_drain_bounds = {
     ngx_push_check_msec, 0, 3600000, " milliseconds"
 };
@@ -118,6 +122,13 @@ static ngx_command_t  ngx_push_core_commands[] = {
       0,
       offsetof(ngx_push_conf_t, drain_time),
       &ngx_push_drain_bounds },
+
+    { ngx_string("broadcast_rate"),
+      NGX_PUSH_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_push_conf_t, broadcast_rate),
+      &ngx_push_rate_bounds },
 
     { ngx_string("idempotency_keep"),
       NGX_PUSH_MAIN_CONF|NGX_CONF_TAKE1,
@@ -226,6 +237,7 @@ ngx_push_core_create_conf(ngx_conf_t *cf)
     pcf->session_expiry = NGX_CONF_UNSET;
     pcf->mailbox = NGX_CONF_UNSET_UINT;
     pcf->drain_time = NGX_CONF_UNSET_MSEC;
+    pcf->broadcast_rate = NGX_CONF_UNSET_UINT;
     pcf->idempotency_keep = NGX_CONF_UNSET;
     pcf->idempotency_limit = NGX_CONF_UNSET_UINT;
 
@@ -246,6 +258,7 @@ ngx_push_core_init_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(pcf->session_expiry, 7 * 24 * 3600);
     ngx_conf_init_uint_value(pcf->mailbox, 1024);
     ngx_conf_init_msec_value(pcf->drain_time, 10000);
+    ngx_conf_init_uint_value(pcf->broadcast_rate, 0);
     ngx_conf_init_value(pcf->idempotency_keep, 600);
     ngx_conf_init_uint_value(pcf->idempotency_limit, 1000);
 

@@ -18,8 +18,8 @@
  */
 
 
-#include "ngx_push_conn.h"
 #include "ngx_push_moved.h"
+#include "ngx_push_pace.h"
 
 
 #define NGX_PUSH_FANOUT_STEP    128    /* members of one turn */
@@ -33,11 +33,26 @@ typedef struct {
     ngx_push_mail_t      mail;
     ngx_push_handle_t    at;           /* next member; index 0: the first */
     ngx_uint_t           started;
+    ngx_uint_t           n;            /* members of its last step */
 
     /* of the message, as of this step */
     uint64_t             incarnation;
     uint64_t             before;       /* what must have been sent */
 } ngx_push_walk_t;
+
+
+/*
+ * Walks that wait.  Broadcasts have a queue of their own when their rate is
+ * limited, so that they hold up nothing else.
+ */
+
+typedef struct {
+    ngx_push_walk_t      walks[NGX_PUSH_FANOUT_QUEUE];
+    ngx_uint_t           head;
+    ngx_uint_t           tail;
+    ngx_event_t          event;
+    ngx_connection_t     dummy;
+} ngx_push_walks_t;
 
 
 /* A member: who it is, and what its books say is to be done now. */
@@ -54,7 +69,11 @@ typedef struct {
 
 
 static void ngx_push_fanout_handler(ngx_event_t *ev);
-static ngx_uint_t ngx_push_fanout_step(ngx_push_walk_t *walk);
+static void ngx_push_fanout_paced(ngx_event_t *ev);
+static ngx_uint_t ngx_push_fanout_next(ngx_push_walks_t *walks,
+    ngx_uint_t max);
+static ngx_uint_t ngx_push_fanout_step(ngx_push_walk_t *walk,
+    ngx_uint_t max);
 static ngx_push_message_t *ngx_push_fanout_message(ngx_push_walk_t *walk,
     ngx_push_log_t *log);
 static ngx_uint_t ngx_push_fanout_members(ngx_push_walk_t *walk,
@@ -71,26 +90,49 @@ static void ngx_push_fanout_act(ngx_push_step_t *step);
 static void ngx_push_once_done(ngx_push_handle_t msg);
 
 
-static ngx_push_walk_t   ngx_push_walks[NGX_PUSH_FANOUT_QUEUE];
-static ngx_uint_t        ngx_push_walk_head;
-static ngx_uint_t        ngx_push_walk_tail;
-static ngx_event_t       ngx_push_walk_event;
+static ngx_push_walks_t  ngx_push_walks;
+static ngx_push_walks_t  ngx_push_paced;
 
 
 void
 ngx_push_fanout_init(void)
 {
-    ngx_push_walk_event.handler = ngx_push_fanout_handler;
-    ngx_push_walk_event.log = ngx_cycle->log;
+    ngx_push_walks.event.handler = ngx_push_fanout_handler;
+    ngx_push_walks.event.log = ngx_cycle->log;
+
+    ngx_push_paced.dummy.fd = (ngx_socket_t) -1;
+    ngx_push_paced.event.handler = ngx_push_fanout_paced;
+    ngx_push_paced.event.data = &ngx_push_paced.dummy;
+    ngx_push_paced.event.log = ngx_cycle->log;
+    ngx_push_paced.event.cancelable = 1;
+
+    ngx_push_pace_init();
+}
+
+
+/* Only a look; a log that has gone is noticed by the walk. */
+
+static ngx_uint_t
+ngx_push_fanout_broadcast(ngx_push_mail_t *mail)
+{
+    ngx_push_log_t  *log;
+
+    log = ngx_push_lookup(mail->to, NGX_PUSH_LOG);
+
+    return log && log->kind == NGX_PUSH_BROADCAST;
 }
 
 
 void
 ngx_push_fanout(ngx_push_mail_t *mail)
 {
-    ngx_push_walk_t  *walk;
+    ngx_push_walk_t   *walk;
+    ngx_push_walks_t  *walks;
 
-    if (ngx_push_walk_head - ngx_push_walk_tail == NGX_PUSH_FANOUT_QUEUE) {
+    walks = ngx_push_pace_rate && ngx_push_fanout_broadcast(mail)
+            ? &ngx_push_paced : &ngx_push_walks;
+
+    if (walks->head - walks->tail == NGX_PUSH_FANOUT_QUEUE) {
 
         if (mail->type == NGX_PUSH_MAIL_CHANNEL_ONCE) {
             ngx_push_once_done(mail->msg);
@@ -102,13 +144,13 @@ ngx_push_fanout(ngx_push_mail_t *mail)
         return;
     }
 
-    walk = &ngx_push_walks[ngx_push_walk_head++ % NGX_PUSH_FANOUT_QUEUE];
+    walk = &walks->walks[walks->head++ % NGX_PUSH_FANOUT_QUEUE];
     walk->mail = *mail;
     walk->started = 0;
     walk->at.index = 0;
 
-    if (!ngx_push_walk_event.posted) {
-        ngx_post_event(&ngx_push_walk_event, &ngx_posted_events);
+    if (!walks->event.posted && !walks->event.timer_set) {
+        ngx_post_event(&walks->event, &ngx_posted_events);
     }
 }
 
@@ -116,29 +158,67 @@ ngx_push_fanout(ngx_push_mail_t *mail)
 static void
 ngx_push_fanout_handler(ngx_event_t *ev)
 {
+    ngx_push_fanout_next(&ngx_push_walks, NGX_PUSH_FANOUT_STEP);
+
+    if (ngx_push_walks.head != ngx_push_walks.tail) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+ngx_push_fanout_paced(ngx_event_t *ev)
+{
+    ngx_uint_t  max, n;
+    ngx_msec_t  wait;
+
+    if (ngx_push_paced.head == ngx_push_paced.tail) {
+        return;
+    }
+
+    max = ngx_push_pace_take(NGX_PUSH_FANOUT_STEP, &wait);
+
+    if (max == 0) {
+        ngx_add_timer(ev, wait);
+        return;
+    }
+
+    n = ngx_push_fanout_next(&ngx_push_paced, max);
+    ngx_push_pace_give(max - n);
+
+    if (ngx_push_paced.head != ngx_push_paced.tail) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+/* One step of the first walk; how many members it was for. */
+
+static ngx_uint_t
+ngx_push_fanout_next(ngx_push_walks_t *walks, ngx_uint_t max)
+{
     ngx_push_walk_t  *walk;
 
-    walk = &ngx_push_walks[ngx_push_walk_tail % NGX_PUSH_FANOUT_QUEUE];
+    walk = &walks->walks[walks->tail % NGX_PUSH_FANOUT_QUEUE];
+    walk->n = 0;
 
-    if (ngx_push_fanout_step(walk)) {
+    if (ngx_push_fanout_step(walk, max)) {
 
         if (walk->mail.type == NGX_PUSH_MAIL_CHANNEL_ONCE) {
             ngx_push_once_done(walk->mail.msg);
         }
 
-        ngx_push_walk_tail++;
+        walks->tail++;
     }
 
-    if (ngx_push_walk_head != ngx_push_walk_tail) {
-        ngx_post_event(ev, &ngx_posted_next_events);
-    }
+    return walk->n;
 }
 
 
 /* 1: the walk is over */
 
 static ngx_uint_t
-ngx_push_fanout_step(ngx_push_walk_t *walk)
+ngx_push_fanout_step(ngx_push_walk_t *walk, ngx_uint_t max)
 {
     ngx_int_t            shard;
     ngx_uint_t           i, n, hold, once;
@@ -171,7 +251,14 @@ ngx_push_fanout_step(ngx_push_walk_t *walk)
         return 1;
     }
 
-    n = ngx_push_fanout_members(walk, log, steps, NGX_PUSH_FANOUT_STEP);
+    if (!walk->started && log->kind == NGX_PUSH_BROADCAST
+        && ngx_push_pace_rate)
+    {
+        ngx_push_pace_share(log);
+    }
+
+    n = ngx_push_fanout_members(walk, log, steps, max);
+    walk->n = n;
 
     ngx_push_end();
 

@@ -17,10 +17,6 @@
 #define NGX_PUSH_EPOCH_YOUNG    (60 * 1000 / NGX_PUSH_EPOCH_MS)
 
 
-/* until the core has it */
-
-#pragma weak ngx_push_check_all
-
 static void ngx_push_node_tick(ngx_event_t *ev);
 static void ngx_push_role_take(ngx_msec_t now);
 static ngx_uint_t ngx_push_role_heir(void);
@@ -436,10 +432,7 @@ ngx_push_bus_check(const char *why)
 
     ngx_push_count(checks);
 
-    if (ngx_push_check_all) {
-        ngx_push_check_all();
-    }
-
+    ngx_push_check_all();
     ngx_push_reflush_channels();
 }
 
