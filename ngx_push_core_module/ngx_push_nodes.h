@@ -105,6 +105,8 @@ typedef struct {
     volatile uint64_t       lag;       /* ms, of the last entry */
 
     ngx_push_zone_walk_t    walks[NGX_PUSH_REFLUSH_WALKS];
+    uint32_t                check;     /* the zone's, when the last walk over
+                                          channels began */
 
     ngx_push_zone_sender_t  senders[NGX_PUSH_SENDERS];
 

@@ -99,6 +99,10 @@ sub {
                                        $method eq 'POST' ? 'x' : '')
                        ->{status};
 
+        # alone, a node has nothing to write back to
+
+        return undef if $path =~ /reflush$/ && $status == 409;
+
         return $listed->{$status} && $status < 300 ? undef : $status;
     });
 }

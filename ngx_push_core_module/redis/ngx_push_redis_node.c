@@ -433,7 +433,6 @@ ngx_push_bus_check(const char *why)
     ngx_push_count(checks);
 
     ngx_push_check_all();
-    ngx_push_reflush_channels();
 }
 
 

@@ -130,6 +130,12 @@ ngx_push_reflush_tick(void)
 
     n = 0;
 
+    /* a channel need not wait for the heartbeat of a member */
+
+    if (ngx_push_nodes->check != ngx_push_zone->head->check) {
+        ngx_push_reflush_channels();
+    }
+
     for (i = 0; i < NGX_PUSH_REFLUSH_WALKS; i++) {
         w = &ngx_push_reflushes[i];
 
@@ -188,6 +194,10 @@ static void
 ngx_push_reflush_start(ngx_push_reflush_t *w)
 {
     w->zone->wanted = 0;
+
+    if (w->class == NGX_PUSH_LOG) {
+        ngx_push_nodes->check = ngx_push_zone->head->check;
+    }
 
     ngx_memory_barrier();
 
