@@ -48,7 +48,7 @@ ngx_push_room_settle(ngx_push_room_conn_t *room)
     if (rc != NGX_OK) {
         /* void */
 
-    } else if (room->take && !room->again
+    } else if (room->take && !room->again && room->nfilters == 0
                && room->state == NGX_PUSH_ROOM_ONLINE)
     {
         rc = ngx_push_room_take(room);

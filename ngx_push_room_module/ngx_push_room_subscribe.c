@@ -108,6 +108,11 @@ ngx_push_room_subscribe(ngx_push_room_conn_t *room, ngx_push_mqtt_frame_t *f,
     if (subs) {
         ngx_memcpy(subs->codes, ngx_push_room_codes, i);
         subs->n = i;
+
+        /* what it gets comes behind SUBACK, as clients know it */
+
+        room->push.behind = 1;
+
         return NGX_OK;
     }
 

@@ -304,10 +304,7 @@ ngx_push_redis_tell(redisReply *who, ngx_push_mirror_t *m, ngx_str_t *blob)
             && ngx_memcmp(w.node.data, ngx_push_node_name.data, w.node.len)
                == 0)
         {
-            if (w.epoch == ngx_push_node_epoch) {
-                here = 1;
-                reached += w.online;
-            }
+            here |= (w.epoch == ngx_push_node_epoch);
 
             continue;
         }
@@ -344,6 +341,8 @@ ngx_push_redis_tell(redisReply *who, ngx_push_mirror_t *m, ngx_str_t *blob)
         } else {
             (void) ngx_push_mirror_once(m);
         }
+
+        reached += m->reached;
     }
 
     return reached;

@@ -385,6 +385,7 @@ ngx_push_redis_save_refused(ngx_push_saving_t *s, redisReply *reply)
     if (why.len == sizeof("limited") - 1
         && ngx_memcmp(why.data, "limited", why.len) == 0)
     {
+        ngx_push_count(drops[NGX_PUSH_DROP_KEYS]);
         return NGX_PUSH_LIMITED;
     }
 
@@ -403,6 +404,8 @@ ngx_push_redis_replayed(ngx_push_saving_t *s, redisReply *reply)
     ngx_push_save_t  *op;
 
     op = &s->op;
+
+    ngx_push_count(replayed);
 
     op->replayed = 1;
     op->incarnation = ngx_push_reply_hex(reply, 0);
