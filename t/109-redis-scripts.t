@@ -148,6 +148,13 @@ is(numbers(load_page('r', 0, 0)), '65541 65542 65543', '... the limit holds');
 is(script('status', ['{r}q', '{r}d'], $r->command('HGET', '{r}q', 'i'), 9, '')
        ->[2], 65540, '... and they have ended');
 
+save('re', "m$_", 100, 1000, 3) for 1 .. 2;
+$r->command('HDEL', '{re}q', 1, 2);
+$r->command('HSET', '{re}q', 'a', 2, 'f', 3);
+save('re', 'm3', 100, 1000, 3, '', 'bbbb');
+is_deeply($r->command('HMGET', '{re}q', 'l', 'f', 'x'),
+          [65539, 65539, '1100 bbbb'], 'in an empty log too');
+
 # --- pages
 
 save('p', "m$_" . 'x' x 100, 100, 1000, 1000) for 1 .. 150;

@@ -103,9 +103,8 @@ ngx_push_redis_load(ngx_push_need_t *need)
 
 
 /*
- * The sender has not put the message into its note, or a device has none of
- * what is before it: fetched as any other.  A note that cannot be followed is
- * one that was lost.
+ * What was too large for the note is fetched.  A note that cannot be followed
+ * now is a doubt, to be looked after when Redis answers again.
  */
 
 void
@@ -159,7 +158,7 @@ ngx_push_store_arrived(ngx_push_bus_message_t *m)
         ngx_push_redis_give(l);
     }
 
-    ngx_push_check_all();
+    ngx_push_redis_doubt(m->target, 1);
 }
 
 
@@ -215,7 +214,7 @@ ngx_push_redis_loaded(void *data, ngx_int_t rc, redisReply *reply)
         (void) ngx_push_reply_error(rc, reply, "load");
 
         if (l->note) {
-            ngx_push_check_all();
+            ngx_push_redis_doubt(&l->need.target, 1);
 
         } else {
             ngx_push_mirror_failed(&l->need.target);
@@ -254,11 +253,9 @@ ngx_push_redis_fill(ngx_push_loading_t *l, redisReply *reply)
 
     prev = f.after;
 
-    if (ngx_push_mirror_begin(&f) != NGX_OK) {
-        return NGX_OK;
-    }
+    (void) ngx_push_mirror_begin(&f);  /* "full" says it too */
 
-    for (i = 5; i + 1 < ngx_push_reply_size(reply); i += 2) {
+    for (i = 5; !f.full && i + 1 < ngx_push_reply_size(reply); i += 2) {
 
         if (ngx_push_redis_message(&b, &need->target, reply, i) != NGX_OK) {
             continue;
@@ -268,7 +265,7 @@ ngx_push_redis_fill(ngx_push_loading_t *l, redisReply *reply)
         b.m.prev = prev;
 
         if (ngx_push_mirror_fill(&f, &b.m) != NGX_OK) {
-            break;
+            break;                     /* what is left is asked for again */
         }
 
         prev = b.m.seq;

@@ -247,7 +247,7 @@ static void
 ngx_push_node_bury(void)
 {
     uint32_t            gen;
-    ngx_uint_t          i, n, died;
+    ngx_uint_t          i, died;
     ngx_push_worker_t  *w;
 
     died = 0;
@@ -283,13 +283,20 @@ ngx_push_node_bury(void)
         return;
     }
 
-    n = ngx_push_nodes->nnodes;
+    ngx_push_bus_check_everywhere("a worker has died");
+}
 
-    for (i = 0; i < n; i++) {
+
+void
+ngx_push_bus_check_everywhere(const char *why)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_push_nodes->nnodes; i++) {
         ngx_push_nodes->nodes[i].check = 1;
     }
 
-    ngx_push_bus_check("a worker has died");
+    ngx_push_bus_check(why);
 }
 
 

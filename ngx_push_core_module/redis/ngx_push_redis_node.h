@@ -82,6 +82,14 @@ ngx_int_t ngx_push_bus_kick(ngx_str_t *node, ngx_push_product_t *product,
 
 
 /*
+ * All nodes, this one too, compare their logs with the store: nobody knows
+ * what they have not been told.  The others hear of it with the next beat.
+ */
+
+void ngx_push_bus_check_everywhere(const char *why);
+
+
+/*
  * What the register gives the bus: a KICK has come for a device of this node.
  * Ends it, writes back and releases, then calls done(data, NGX_OK) (at once
  * when there is nothing to do).

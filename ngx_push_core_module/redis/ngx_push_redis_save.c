@@ -42,7 +42,6 @@ typedef struct {
 
 static ngx_push_saving_t *ngx_push_redis_saving(ngx_push_save_t *op);
 static ngx_int_t ngx_push_redis_save_send(ngx_push_saving_t *s);
-static void ngx_push_redis_save_end(ngx_push_saving_t *s);
 static void ngx_push_save_arg(ngx_push_save_args_t *a, const void *data,
     size_t len);
 static void ngx_push_save_num(ngx_push_save_args_t *a, int64_t n);
@@ -116,7 +115,12 @@ ngx_push_redis_save(ngx_push_save_t *op, ngx_push_done_pt done,
     rc = ngx_push_redis_save_send(s);
 
     if (rc != NGX_AGAIN) {
-        ngx_push_redis_save_end(s);
+
+        if (s->marked) {
+            ngx_push_idem_leave(&s->op.target, &s->op.key);
+        }
+
+        ngx_push_redis_give(s);
         return rc == NGX_OK ? NGX_ERROR : rc;
     }
 
@@ -275,17 +279,6 @@ ngx_push_save_num(ngx_push_save_args_t *a, int64_t n)
 
 
 static void
-ngx_push_redis_save_end(ngx_push_saving_t *s)
-{
-    if (s->marked) {
-        ngx_push_idem_leave(&s->op.target, &s->op.key);
-    }
-
-    ngx_push_redis_give(s);
-}
-
-
-static void
 ngx_push_redis_saved(void *data, ngx_int_t rc, redisReply *reply)
 {
     ngx_push_saving_t  *s;
@@ -298,7 +291,7 @@ ngx_push_redis_saved(void *data, ngx_int_t rc, redisReply *reply)
     } else if (rc == NGX_ABORT) {
 
         if (s->op.ttl) {
-            ngx_push_redis_doubt(&s->op.target);
+            ngx_push_redis_doubt(&s->op.target, 0);
         }
 
     } else {
@@ -309,9 +302,14 @@ ngx_push_redis_saved(void *data, ngx_int_t rc, redisReply *reply)
         ngx_push_count(drops[NGX_PUSH_DROP_ZONE_FULL]);
     }
 
+    if (s->marked) {
+        ngx_push_idem_leave(&s->op.target, &s->op.key);
+        s->marked = 0;
+    }
+
     s->done(s->handle, rc, &s->op);
 
-    ngx_push_redis_save_end(s);
+    ngx_push_redis_give(s);
 }
 
 

@@ -262,13 +262,15 @@ ngx_push_redis_got(void *data, ngx_int_t rc, redisReply *reply)
 
     r = data;
 
-    if (ngx_push_handle_get(r->handle) == NULL) {
-        ngx_push_redis_give(r);
-        return;
-    }
+    ngx_memzero(&r->op.entries, sizeof(ngx_array_t));
 
-    rc = rc == NGX_OK ? ngx_push_redis_entries(r, reply)
-                      : ngx_push_reply_error(rc, reply, "read");
+    if (ngx_push_handle_get(r->handle) == NULL) {
+        rc = NGX_ABORT;
+
+    } else {
+        rc = rc == NGX_OK ? ngx_push_redis_entries(r, reply)
+                          : ngx_push_reply_error(rc, reply, "read");
+    }
 
     if (rc != NGX_AGAIN) {
         r->done(r->handle, rc, &r->op);

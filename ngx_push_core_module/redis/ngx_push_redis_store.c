@@ -28,7 +28,7 @@ typedef struct {
     ngx_queue_t          queue;
     ngx_push_target_t    target;
     ngx_uint_t           looks;        /* still to do */
-    ngx_uint_t           asked;        /* out of the queue, under way */
+    ngx_uint_t           here;         /* only this node is told */
 } ngx_push_doubt_t;
 
 
@@ -88,7 +88,7 @@ ngx_push_redis_store_exit(ngx_cycle_t *cycle)
     }
 
     if (ngx_push_ndoubts) {
-        ngx_push_check_all();
+        ngx_push_bus_check_everywhere("a worker has left some saves open");
     }
 
     while (ngx_push_doubts.next && !ngx_queue_empty(&ngx_push_doubts)) {
@@ -103,9 +103,10 @@ ngx_push_redis_store_exit(ngx_cycle_t *cycle)
 
 
 void
-ngx_push_redis_doubt(ngx_push_target_t *t)
+ngx_push_redis_doubt(ngx_push_target_t *t, ngx_uint_t here)
 {
     ngx_push_doubt_t  *d;
+    static time_t      last;
 
     if (t->kind == NGX_PUSH_UPLINK) {
         return;
@@ -115,14 +116,19 @@ ngx_push_redis_doubt(ngx_push_target_t *t)
         ? ngx_push_redis_take(sizeof(ngx_push_doubt_t) + t->name.len) : NULL;
 
     if (d == NULL) {
-        ngx_push_check_all();
+        if (last != ngx_time()) {
+            last = ngx_time();
+            ngx_push_bus_check_everywhere("too many saves without an answer");
+        }
+
         return;
     }
 
     d->target = *t;
     d->target.name.data = (u_char *) (d + 1);
     ngx_memcpy(d + 1, t->name.data, t->name.len);
-    d->looks = NGX_PUSH_DOUBT_LOOKS;
+    d->looks = here ? 1 : NGX_PUSH_DOUBT_LOOKS;
+    d->here = here;
 
     ngx_queue_insert_tail(&ngx_push_doubts, &d->queue);
     ngx_push_ndoubts++;
@@ -244,6 +250,11 @@ ngx_push_redis_doubt_tell(ngx_push_doubt_t *d, redisReply *reply)
     b.m.incarnation = ngx_push_reply_hex(reply, 0);
     b.m.seq = ngx_push_reply_num(reply, 1);
     b.m.prev = b.m.seq - 1;
+
+    if (d->here) {
+        (void) ngx_push_mirror_put(&b.m);
+        return;
+    }
 
     (void) ngx_push_redis_tell(ngx_push_reply_array(reply, 3), &b.m, &blob);
 }

@@ -114,11 +114,11 @@ ngx_int_t ngx_push_redis_page(ngx_push_target_t *t, uint64_t incarnation,
 /*
  * A message has been sent to be saved and nobody knows whether it was: who is
  * online would not hear of it before the log's next one.  Once Redis answers
- * again, the log's last message is told to everybody.
+ * again, the log's last message is told to everybody; or, "here", to this
+ * node, which has had a note of a message and could not fetch it.
  */
 
-void ngx_push_redis_doubt(ngx_push_target_t *t);
-void ngx_push_redis_doubt_exit(void);
+void ngx_push_redis_doubt(ngx_push_target_t *t, ngx_uint_t here);
 
 extern ngx_push_redis_script_t  ngx_push_redis_save_script;
 extern ngx_push_redis_script_t  ngx_push_redis_load_script;

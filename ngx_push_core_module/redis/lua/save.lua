@@ -111,10 +111,14 @@ else
     local e = m[5]
 
     if by ~= run then
+        if first >= seq then
+            first, look = seq + 65536, now + ttl
+        end
+
         seq = seq + 65536
         e = seq - 1
-        call('HSET', log, 'l', seq, 'e', e, 'x', look .. ' ' .. run,
-             seq, ARGV[1])
+        call('HSET', log, 'l', seq, 'e', e, 'f', first,
+             'x', look .. ' ' .. run, seq, ARGV[1])
 
     elseif first >= seq then
         call('HSET', log, 'l', seq, 'x', now + ttl .. ' ' .. run,
