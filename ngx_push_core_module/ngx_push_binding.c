@@ -204,18 +204,18 @@ ngx_push_session_tell(ngx_push_handle_t session)
 
 
 ngx_uint_t
-ngx_push_channel_interest(ngx_push_target_t *t)
+ngx_push_channel_told(ngx_push_target_t *t)
 {
-    ngx_uint_t         interest;
+    ngx_uint_t         told;
     ngx_push_log_t    *log;
     ngx_push_shard_t  *sh;
 
     sh = ngx_push_begin_log(t);
     log = ngx_push_log_find(sh, t);
-    interest = log ? log->interest : 0;
+    told = log && log->interest > 1;
     ngx_push_end();
 
-    return interest;
+    return told;
 }
 
 
@@ -332,6 +332,10 @@ ngx_push_channel_next(uint32_t *page, uint32_t *record, ngx_uint_t *steps,
                 && channel->interest
                    != (channel->members ? channel->members + 1 : 0))
             {
+                if (channel->members == 0) {
+                    ngx_push_set(log->interest, channel->interest > 1);
+                }
+
                 ngx_push_end();
                 return NGX_OK;
             }

@@ -45,11 +45,15 @@ void ngx_push_session_tell(ngx_push_handle_t session);
 
 
 /*
- * Channels.  "interest" is what the log has noted: members that the store was
- * told of + 1, or 0.  "members" are those online now.
+ * Channels.  A log's "interest" is the number of members that the store was
+ * told of, + 1; who is told of 0 sends this node nothing, but knows it; 0:
+ * the store does not know this node.  "members" are those online now.
  */
 
-ngx_uint_t ngx_push_channel_interest(ngx_push_target_t *t);
+/* Does the store send messages of the channel to this node? */
+
+ngx_uint_t ngx_push_channel_told(ngx_push_target_t *t);
+
 void ngx_push_channel_note(ngx_push_target_t *t, ngx_uint_t interest);
 
 typedef struct {
@@ -60,9 +64,11 @@ typedef struct {
 
 /*
  * The next channel after "*page" and "*record", both 0 at first, of which the
- * store should be told another number of members, or that there are none any
- * more.  Looks at "*steps" pages at most and counts them off.  NGX_OK;
- * NGX_AGAIN: no steps are left; NGX_DONE: that was all.
+ * store should be told another number of members.  Where there are none that
+ * is noted at once, first as 0 members, then as no interest, for a member that
+ * comes now has to tell the store anew.  Looks at "*steps" pages at most and
+ * counts them off.  NGX_OK; NGX_AGAIN: no steps are left; NGX_DONE: that was
+ * all.
  */
 
 ngx_int_t ngx_push_channel_next(uint32_t *page, uint32_t *record,

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Takes a device for a connection.
+--
+-- KEYS 1 devices of the user
+--      2 inbox log of the user
+-- ARGV 1 device
+--      2 node
+--      3 epoch, hexadecimal
+--      4 the claim that may be taken from another node although it is
+--        online there, or an empty string
+--
+-- Result {1, claim, entry before, i, l, a}; or, and then nothing was changed,
+-- {0, entry}: the device is online at another node.
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+local claim, keep = 0, '0 0 0 '
+
+if old then
+    local node, n, state, rest =
+        string.match(old, '^(%S+) %x+ (%d+) (%a) %d+ (.*)$')
+
+    if node then
+        if state == 'o' and node ~= ARGV[2] and n ~= ARGV[4] then
+            return {0, old}
+        end
+
+        claim, keep = tonumber(n), rest
+    end
+end
+
+claim = claim % 4294967295 + 1
+
+redis.call('HSET', KEYS[1], ARGV[1],
+           table.concat({ARGV[2], ARGV[3], string.format('%.0f', claim), 'o',
+                         redis.call('TIME')[1], keep}, ' '))
+redis.call('PERSIST', KEYS[1])
+
+local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a')
+
+return {1, string.format('%.0f', claim), old or '',
+        log[1] or '', log[2] or '', log[3] or ''}
