@@ -179,6 +179,7 @@ ngx_push_metrics_write(ngx_pool_t *pool, size_t *size)
     ngx_push_metrics_zone(&out);
     ngx_push_metrics_workers(&out);
     ngx_push_metrics_journal(&out, &sum);
+    ngx_push_metrics_redis(&out, &sum);
     ngx_push_metrics_nodes(&out, &sum);
 
     if (out.failed) {

@@ -58,6 +58,11 @@ void ngx_push_metrics_list(ngx_push_metrics_out_t *out,
 void ngx_push_metrics_journal(ngx_push_metrics_out_t *out,
     ngx_push_stats_t *sum);
 
+/* The workers' clients of Redis, when it is used. */
+
+void ngx_push_metrics_redis(ngx_push_metrics_out_t *out,
+    ngx_push_stats_t *sum);
+
 /* Of nodes, where there are several. */
 
 void ngx_push_metrics_nodes(ngx_push_metrics_out_t *out,

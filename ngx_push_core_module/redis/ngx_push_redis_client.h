@@ -146,7 +146,8 @@ struct ngx_push_redis_server_s {
     unsigned                   fresh:1;    /* cluster: in no map yet */
     unsigned                   retired:1;  /* to be freed when all is closed */
     unsigned                   warned:1;
-    unsigned                   heir:1;     /* has another's keys: to be told */
+    u_char                     parent[41]; /* replid of whose slots it got */
+    unsigned                   heir:1;     /* and that is no master any more */
     unsigned                   marked:1;   /* of the topology being read */
     ngx_push_redis_link_t      links[1];
 };

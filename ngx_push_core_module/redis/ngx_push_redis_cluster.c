@@ -10,9 +10,10 @@
  * a lost connection or an error that puts it in doubt.
  *
  * A server that is met by a redirect is "fresh" until the map says what it is:
- * calls follow the redirect, but nobody is told of it yet.  If it has slots
- * of a master that is none any more, and was a replica once, it is that one's
- * heir: a failover.  Slots that move between masters are none.
+ * calls follow the redirect, but nobody is told of it yet.  It is an heir, and
+ * that a failover, if it was the replica of the master whose slots it has; or
+ * anybody's replica once, and that master is none any more.  Slots that move
+ * between masters are none.
  */
 
 
@@ -294,8 +295,10 @@ ngx_push_redis_cluster_apply(ngx_push_redis_server_t **owners)
             continue;
         }
 
-        if (old && !old->marked && server->fresh) {
-            server->heir = 1;
+        if (old && old != server && server->fresh && !server->heir) {
+            server->heir = !old->marked;
+            ngx_memcpy(server->parent, old->info.replid,
+                       sizeof(server->parent));
         }
 
         ngx_push_redis_slots[i] = server;

@@ -87,7 +87,9 @@ ngx_push_redis_conf_word(ngx_conf_t *cf, ngx_push_redis_where_t *where,
 
     if (ngx_push_redis_begins(word, "sentinel=")) {
 
-        if (where->type != &ngx_push_redis_single || word->len == 9) {
+        if (where->type != &ngx_push_redis_single || word->len == 9
+            || where->addrs.nelts)
+        {
             goto invalid;
         }
 
@@ -100,7 +102,7 @@ ngx_push_redis_conf_word(ngx_conf_t *cf, ngx_push_redis_where_t *where,
 
     if (ngx_strcmp(word->data, "cluster") == 0) {
 
-        if (where->type != &ngx_push_redis_single) {
+        if (where->type != &ngx_push_redis_single || where->addrs.nelts) {
             goto invalid;
         }
 
@@ -210,6 +212,20 @@ ngx_push_redis_conf_address(ngx_conf_t *cf, ngx_push_redis_where_t *where,
                            "%s in address \"%V\" of \"redis\"",
                            u.err ? u.err : "error", &text);
         return NGX_CONF_ERROR;
+    }
+
+    /* a name may have several, of which one server needs one */
+
+    if (where->type == &ngx_push_redis_single) {
+
+        if (where->addrs.nelts) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"redis\" takes one address, or begins with "
+                               "\"sentinel=NAME\" or \"cluster\"");
+            return NGX_CONF_ERROR;
+        }
+
+        u.naddrs = 1;
     }
 
     for (i = 0; i < u.naddrs; i++) {

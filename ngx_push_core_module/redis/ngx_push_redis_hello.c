@@ -299,6 +299,9 @@ ngx_push_redis_info_line(ngx_push_redis_info_t *info, ngx_str_t *name,
     if (ngx_push_redis_is(name, "run_id")) {
         id = info->runid;
 
+    } else if (ngx_push_redis_is(name, "master_replid")) {
+        id = info->replid;
+
     } else if (ngx_push_redis_is(name, "master_replid2")) {
         id = info->replid2;
 

@@ -82,7 +82,7 @@ ngx_push_redis_scout_exit(void)
         ngx_del_timer(&ngx_push_redis_scout_event);
     }
 
-    ngx_push_redis_link_close(&ngx_push_redis_scout, "the process leaves");
+    ngx_push_redis_link_close(&ngx_push_redis_scout, NULL);
 
     ngx_free(ngx_push_redis_scout_addrs);
     ngx_push_redis_scout_addrs = NULL;

@@ -310,6 +310,7 @@ ngx_push_redis_told(ngx_push_redis_server_t *server)
     how = ngx_push_redis_server_back(server);
 
     server->heir = 0;
+    server->parent[0] = '\0';
     ngx_memcpy(server->before, server->info.runid, sizeof(server->before));
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_push_redis.log, 0,
@@ -327,9 +328,10 @@ ngx_push_redis_told(ngx_push_redis_server_t *server)
 static ngx_push_redis_back_t
 ngx_push_redis_server_back(ngx_push_redis_server_t *server)
 {
-    /* who has never been a replica has got its keys by their migration */
-
-    if (server->heir && server->info.replid2[0] != '0') {
+    if (server->parent[0] && server->info.replid2[0] != '0'
+        && (server->heir
+            || ngx_strcmp(server->parent, server->info.replid2) == 0))
+    {
         return NGX_PUSH_REDIS_FAILOVER;
     }
 
