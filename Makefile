@@ -164,6 +164,9 @@ ifeq (,$(TESTS))
 	@$(MAKE) --no-print-directory prove SANITIZE=1 TESTS='$(ASAN_SLICE)'
 endif
 	@util/test $(TESTS)
+ifeq (,$(TESTS))
+	@PUSH_TEST_STORE=redis util/test $(REDIS_SLICE)
+endif
 
 prove: all
 	@util/test $(TESTS)
@@ -171,6 +174,9 @@ prove: all
 # The suites that speak of behaviour alone, on Redis.
 REDIS_TESTS ?= $(filter-out t/020-room-conf.t t/038%,$(wildcard t/02*.t \
                t/03*.t t/04*.t t/050-*.t t/060-*.t t/070-*.t))
+
+REDIS_SLICE := t/030-center-push.t t/034-center-uplink.t \
+               t/039-idempotency.t t/047-recipients.t
 
 test-redis: all
 	@PUSH_TEST_STORE=redis util/test $(REDIS_TESTS)

@@ -116,7 +116,9 @@ sub {
     $t->say(main::user($t, 'alice'));
 
     $c2->puback($_->{id}) for @p2;
-    main::wait_for(sub { main::user($t, 'alice') =~ /d2.*acked=2$/ });
+    main::wait_for(sub {
+        main::user($t, 'alice') =~ /^queued=0 .*d2.*acked=2$/;
+    });
     $t->say(main::user($t, 'alice'));
 
     return $t->text;

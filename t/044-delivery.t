@@ -328,6 +328,9 @@ sub {
     $t->say($state->());
     $t->say(main::counted(main::receive($b, 50)));
     main::acked($s, 100);
+
+    # cursors may be written behind
+    main::eventually('the end', sub { $state->() =~ /^queued 0, / });
     $t->say($state->());
     $_->close for $a, $b;
     $s->stop;
@@ -380,6 +383,7 @@ sub {
 
 
 === TEST 9: TTL: expired ones do not come, the rest counts down
+--- skip_eval: 2: Push::Test::embedded('Redis counts what expired with the next save')
 --- mqtt eval
 sub {
     my ($t) = @_;

@@ -75,6 +75,7 @@ subscriptions 0
 
 
 === TEST 2: more of one's own messages than can be pinned do not hide others'
+--- skip_eval: 2: Push::Test::embedded('more than Receive Maximum at once')
 --- mqtt eval
 sub {
     my ($t) = @_;
