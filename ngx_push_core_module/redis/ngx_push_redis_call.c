@@ -359,6 +359,12 @@ ngx_push_redis_answered(redisAsyncContext *ac, void *data, void *privdata)
 
     ngx_push_redis_job_took(job);
 
+    /* one answer more than questions: hiredis would abort the process */
+
+    if (reply && link->njobs == 0 && ac->c.reader->pos < ac->c.reader->len) {
+        ngx_push_redis_link_close(link, "the server spoke unasked");
+    }
+
     if (job->own) {
         own = job->own;
         own_data = job->data;

@@ -108,6 +108,8 @@ struct ngx_push_redis_link_s {
     unsigned                   closing:1;
     unsigned                   writing:1;
     unsigned                   quiet:1;    /* its failure has been logged */
+    unsigned                   mute:1;     /* closed by us for a reason that
+                                              nobody wants to read */
     unsigned                   usable:1;   /* counted in nready */
     unsigned                   stale:1;    /* takes no calls, is closed when
                                               all have been answered */
@@ -245,9 +247,13 @@ uint64_t ngx_push_redis_written(ngx_push_redis_link_t *link);
 void ngx_push_redis_link_init(ngx_push_redis_link_t *link,
     ngx_push_redis_addr_t *addr, ngx_push_redis_use_t use);
 
-/* Not from within ngx_push_redis_call(): its own jobs may be answered. */
-
 void ngx_push_redis_link_open(ngx_push_redis_link_t *link);
+
+/*
+ * Not from within ngx_push_redis_call(), for jobs are answered by it.  Without
+ * a reason nothing is logged.
+ */
+
 void ngx_push_redis_link_close(ngx_push_redis_link_t *link,
     const char *reason);
 

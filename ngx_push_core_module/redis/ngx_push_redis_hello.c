@@ -143,12 +143,20 @@ ngx_push_redis_hello_must(ngx_push_redis_link_t *link, redisReply *reply,
 }
 
 
-/* A user without the right to CLIENT serves as well. */
+/*
+ * A user without the right to CLIENT serves as well.  Any other error is that
+ * of a server that does not want us, in answer to the first that was said.
+ */
 
 static void
 ngx_push_redis_hello_may(ngx_push_redis_link_t *link, redisReply *reply,
     void *data)
 {
+    if (reply && reply->type == REDIS_REPLY_ERROR
+        && ngx_strncmp(reply->str, "NOPERM", 6) != 0)
+    {
+        ngx_push_redis_hello_must(link, reply, data);
+    }
 }
 
 

@@ -114,7 +114,7 @@ ngx_push_redis_link_close(ngx_push_redis_link_t *link, const char *reason)
     }
 
     if (reason == NULL) {
-        link->quiet = 1;
+        link->mute = 1;
         reason = "";
     }
 
@@ -183,7 +183,10 @@ ngx_push_redis_link_failed(ngx_push_redis_link_t *link, const char *reason)
         ngx_del_timer(&link->timer);
     }
 
-    if (!link->quiet && ngx_push_redis.running) {
+    if (link->mute) {
+        link->mute = 0;
+
+    } else if (!link->quiet && ngx_push_redis.running) {
         ngx_log_error(NGX_LOG_ERR, ngx_push_redis.log, 0,
                       "redis: connection to %s:%d: %s", link->addr.host,
                       (int) link->addr.port, reason);

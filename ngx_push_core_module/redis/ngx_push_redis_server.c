@@ -204,8 +204,7 @@ ngx_push_redis_server_doubt(ngx_push_redis_server_t *server)
             ngx_push_redis_server_unusable(link);
 
         } else {
-            ngx_push_redis_link_close(link, "to be seen whether this is a "
-                                      "master");
+            ngx_push_redis_link_close(link, NULL);
         }
     }
 }
@@ -221,8 +220,7 @@ ngx_push_redis_server_silent(ngx_push_redis_server_t *server)
         link = &server->links[i];
 
         if (link->state == NGX_PUSH_REDIS_READY && link->njobs == 0) {
-            link->quiet = 1;
-            ngx_push_redis_link_close(link, "others got no answer");
+            ngx_push_redis_link_close(link, NULL);
         }
     }
 }

@@ -10,6 +10,7 @@
  *   urgent=1, block=MS, silent=1 (no handler)
  *   up=1          no call: is the key's server usable?
  *   unblock=1     no call: gives a blocking call up
+ *   alone=1       no call: ends what runs by itself (heartbeats, the bus)
  *   watch=1       no call: what the watches have been told since the start
  *
  * The answer is a line for each kind of outcome: RC COUNT [REPLY].
@@ -327,6 +328,11 @@ probe_handler(ngx_http_request_t *r)
 
     if (probe_flag(r, "watch")) {
         return probe_send(r, probe_seen, probe_nseen);
+    }
+
+    if (probe_flag(r, "alone")) {
+        ngx_push_redis_node_exit((ngx_cycle_t *) ngx_cycle);
+        return probe_send(r, (u_char *) "ok\n", 3);
     }
 
     if (probe_flag(r, "unblock")) {
