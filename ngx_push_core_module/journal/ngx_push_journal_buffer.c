@@ -226,14 +226,22 @@ static void
 ngx_push_journal_saved(ngx_push_journal_message_t *m)
 {
     size_t                      size;
-    ngx_str_t                   none;
+    ngx_str_t                   name, none;
     ngx_push_product_t         *product;
     ngx_push_journal_record_t  *r;
 
     product = m->target->product;
+    name = m->target->name;
 
-    size = sizeof(ngx_push_journal_record_t) + product->name.len
-           + m->target->name.len + m->blob->len;
+    /* whose log it is: the others have one for the product */
+
+    if (m->target->kind != NGX_PUSH_INBOX && m->target->kind != NGX_PUSH_GROUP)
+    {
+        name.len = 0;
+    }
+
+    size = sizeof(ngx_push_journal_record_t) + product->name.len + name.len
+           + m->blob->len;
 
     r = ngx_push_journal_reserve(size);
 
@@ -250,7 +258,7 @@ ngx_push_journal_saved(ngx_push_journal_message_t *m)
     r->expires = m->expires;
 
     ngx_str_null(&none);
-    ngx_push_journal_fill(r, product, &m->target->name, &none, m->blob);
+    ngx_push_journal_fill(r, product, &name, &none, m->blob);
     ngx_push_journal_appended(r);
 }
 

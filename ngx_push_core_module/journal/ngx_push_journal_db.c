@@ -70,12 +70,6 @@ static const char  *ngx_push_journal_schema[] = {
     " PRIMARY KEY (product, user, incarnation, device)"
     ") ENGINE=InnoDB ROW_FORMAT=DYNAMIC",
 
-    "CREATE TABLE IF NOT EXISTS ngx_push_restore ("
-    " name VARBINARY(255) NOT NULL PRIMARY KEY,"
-    " position VARBINARY(1024) NOT NULL,"
-    " updated INT UNSIGNED NOT NULL"
-    ") ENGINE=InnoDB ROW_FORMAT=DYNAMIC",
-
     "CREATE TABLE IF NOT EXISTS ngx_push_schema ("
     " id TINYINT UNSIGNED NOT NULL PRIMARY KEY,"
     " version INT UNSIGNED NOT NULL"

@@ -49,6 +49,8 @@ static ngx_push_journal_chunk_t *ngx_push_journal_wait(
     ngx_push_journal_turn_t *t);
 static void ngx_push_journal_take(ngx_push_journal_turn_t *t,
     ngx_push_journal_chunk_t *c);
+static ngx_int_t ngx_push_journal_to_file(ngx_push_journal_turn_t *t,
+    ngx_push_journal_chunk_t *c);
 static ngx_int_t ngx_push_journal_to_db(ngx_push_journal_turn_t *t,
     u_char *data, size_t *done, size_t used);
 static ngx_int_t ngx_push_journal_connect(ngx_push_journal_turn_t *t);
@@ -163,43 +165,57 @@ ngx_push_journal_wait(ngx_push_journal_turn_t *t)
 static void
 ngx_push_journal_take(ngx_push_journal_turn_t *t, ngx_push_journal_chunk_t *c)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  slow;
 
-    rc = NGX_ERROR;
+    /* MySQL works, but more than half of the memory is taken: a file helps */
 
-    if (t->stop == 0 || ngx_push_journal_clock() < t->stop) {
+    slow = !t->stop && !t->failing && t->queued > t->w->set.backlog / 2;
 
-        /* more than half of the memory is taken: MySQL is too slow */
+    rc = slow ? ngx_push_journal_to_file(t, c) : NGX_ERROR;
 
-        if (t->stop || t->failing || t->queued <= t->w->set.backlog / 2) {
-            rc = ngx_push_journal_to_db(t, c->data, &c->done, c->used);
-        }
+    if (rc != NGX_OK
+        && (t->stop == 0 || ngx_push_journal_clock() < t->stop))
+    {
+        rc = ngx_push_journal_to_db(t, c->data, &c->done, c->used);
+    }
+
+    if (rc != NGX_OK && !slow && ngx_push_journal_impatient(t)) {
+        rc = ngx_push_journal_to_file(t, c);
     }
 
     if (rc != NGX_OK) {
 
-        t->pause = ngx_push_journal_clock() + NGX_PUSH_JOURNAL_PAUSE;
+        if (!t->stop) {
 
-        if (!ngx_push_journal_impatient(t)) {
+            /* there may be room later */
+
+            t->pause = ngx_push_journal_clock() + NGX_PUSH_JOURNAL_PAUSE;
             return;
         }
 
-        rc = ngx_push_journal_spill_write(&t->spill, c->data + c->done,
-                                          c->used - c->done);
-
-        if (rc == NGX_OK) {
-            t->segments = 1;
-
-        } else if (t->stop) {
-            t->w->now.full += c->rows;
-
-        } else {
-            return;                    /* there may be room later */
-        }
+        t->w->now.full += c->rows;
     }
 
     t->pause = 0;
     ngx_push_journal_pop(t);
+}
+
+
+static ngx_int_t
+ngx_push_journal_to_file(ngx_push_journal_turn_t *t,
+    ngx_push_journal_chunk_t *c)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_push_journal_spill_write(&t->spill, c->data + c->done,
+                                      c->used - c->done);
+
+    if (rc == NGX_OK) {
+        t->segments = 1;
+    }
+
+    return rc;
 }
 
 

@@ -59,7 +59,7 @@ static void ngx_push_write_part(ngx_push_write_t *w,
 static void ngx_push_write_answer(void *data, ngx_int_t rc,
     redisReply *reply);
 static void ngx_push_write_learn(ngx_push_part_t *part, redisReply *reply);
-static void ngx_push_write_journal(ngx_push_part_t *part);
+static void ngx_push_write_journal(ngx_push_part_t *part, redisReply *reply);
 static void ngx_push_write_finish(ngx_push_write_t *w);
 static void ngx_push_write_tell(ngx_push_waiter_t *waiter, ngx_int_t rc);
 static void ngx_push_write_turn(ngx_event_t *ev);
@@ -356,7 +356,7 @@ ngx_push_write_answer(void *data, ngx_int_t rc, redisReply *reply)
 
     if (part->incarnation) {
         ngx_push_write_learn(part, reply);
-        ngx_push_write_journal(part);
+        ngx_push_write_journal(part, reply);
     }
 
 done:
@@ -389,7 +389,7 @@ ngx_push_write_learn(ngx_push_part_t *part, redisReply *reply)
 
 
 static void
-ngx_push_write_journal(ngx_push_part_t *part)
+ngx_push_write_journal(ngx_push_part_t *part, redisReply *reply)
 {
     ngx_push_conf_t         *pcf;
     ngx_push_journal_ack_t   ack;
@@ -405,6 +405,11 @@ ngx_push_write_journal(ngx_push_part_t *part)
     ack.device = part->write->device;
     ack.incarnation = part->incarnation;
     ack.acked = part->acked;
+    ack.all = 0;
+
+    if (ngx_push_reply_hex(reply, 2) == part->incarnation) {
+        ack.all = ngx_push_reply_number(reply, 4);
+    }
 
     pcf->journal->acked(&ack);
 }

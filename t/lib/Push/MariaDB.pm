@@ -11,10 +11,12 @@ package Push::MariaDB;
 #     $db->stop;                           # TERM; also when the object goes
 #
 # Options of new(): name, tcp (1: listens on a free port of 127.0.0.1 as
-# well), options (more arguments of mariadbd), wait (seconds for a start).
+# well), options (more arguments of mariadbd), wait (seconds for a start),
+# directives (in place of "journal_delay 50ms;"), spill_size ("64m").
 #
 # There is a database "push" and a user of that name who may do all in it;
-# journal() is what the directive needs to get there, password included.
+# conf() is what push{} needs to use it, journal() the value of the directive
+# alone.
 # sql() works as root of the database; execute() leaves the answer alone.
 # session() is a client that stays, to hold locks.
 
@@ -68,6 +70,18 @@ sub journal {
 
     return "mysql://push\@$where/push password_file=" . $self->password_file;
 }
+
+# Lines for push{}; the option "directives" adds some.  The files of what the
+# database does not take are in spill().
+sub conf {
+    my ($self, %opt) = @_;
+
+    return 'journal ' . $self->journal(%opt) . '; journal_spill '
+           . $self->spill . ' ' . ($self->{spill_size} // '64m') . '; '
+           . ($self->{directives} // 'journal_delay 50ms;');
+}
+
+sub spill { "$_[0]{dir}/spill" }
 
 # Laid out once for all suites of a build; a suite gets a copy.
 sub template {

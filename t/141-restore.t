@@ -1,0 +1,374 @@
+# push-restore: Redis lost everything, and gets it back from the journal.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Push::Test;
+use Push::Cluster;
+use Push::HTTP;
+use Push::MariaDB;
+use Push::Redis;
+use Push::Redis::Cluster;
+use Push::Redis::Sentinel;
+use Test::Nginx::Socket;
+use Time::HiRes qw(sleep time);
+
+my ($root) = __FILE__ =~ m{^(.*?)/?t/[^/]*$};
+$root = '.' if $root eq '';
+
+BEGIN {
+    my $build = $ENV{BUILD} || 'build';
+    delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+    system("make -s -C util/push-restore BUILD=../../$build >&2") == 0
+        or die "push-restore does not build\n";
+}
+
+repeat_each(1);
+plan tests => repeat_each() * 16;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+
+    $block->set_value(push => 'none');
+    $block->set_value(room => 'none');
+});
+
+our ($db, $redis, $cluster);
+
+# The redis-server of the arguments, or a new one, a database and a node.
+sub up {
+    my (%opt) = @_;
+
+    down();
+    $redis   = $opt{redis} // Push::Redis->new->start;
+    $db      = Push::MariaDB->new->start;
+    $cluster = Push::Cluster->new(redis => $redis, journal => $db,
+        nodes => 1, workers => 1, name => 'r' . int(1000 * time) . '-')->start;
+}
+
+sub down {
+    $cluster->stop if $cluster;
+    $db->stop      if $db;
+    undef $_ for $cluster, $db, $redis;
+}
+
+sub http { Push::HTTP->new(port => $cluster->node(1)->http_port) }
+
+sub push_to {
+    my ($path, $body, %headers) = @_;
+
+    return http()->post("/v1/shop/$path", $body,
+        Authorization => 'Bearer ' . api_key(),
+        'Content-Type' => 'text/plain', %headers)->{status};
+}
+
+sub journaled {
+    my ($n) = @_;
+
+    for (1 .. 150) {
+        my $rows = eval { $db->value('SELECT COUNT(*) FROM ngx_push_message') }
+                   // 0;
+        return 1 if $rows >= $n;
+        sleep 0.1;
+    }
+    die "not in the journal\n";
+}
+
+# What it prints last, without the time it took, and its exit code.
+sub restore {
+    my ($where, @options) = @_;
+    my $build = $ENV{BUILD} || 'build';
+    my ($url) = split ' ', $db->journal;
+    my $text  = join ' ', map { "'$_'" } "$build/push-restore", @options,
+                    '--quiet', '--journal-password=' . $db->password_file,
+                    $url, split ' ', $where;
+    my $out = `$text 2>&1`;
+
+    $out =~ s/ in \S+ s:/:/;
+    return $out . 'exit ' . ($? >> 8);
+}
+
+sub log_of {
+    my ($user) = @_;
+    my %h = @{$redis->command('HGETALL', "np:{shop:$user}q") // []};
+
+    return join ' ', map { "$_=" . (/^\d/ ? substr $h{$_}, -2 : $h{$_}) }
+                     grep { !/^[ix]$/ } sort keys %h;
+}
+
+no_shuffle();
+run_tests();
+
+END { local $?; down() }
+
+__DATA__
+
+=== TEST 1: everything lost; dry run; put back; again
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+
+    up();
+    push_to('users/alice/messages', "a$_") for 1 .. 3;
+    push_to('users/bob/messages', 'b1');
+    push_to('users/carl/messages', 'c1', TTL => 1);
+    push_to('groups/team/messages', "g$_") for 1 .. 2;
+    push_to('broadcasts', 'all');
+    journaled(8);
+
+    my $inc = $::redis->command('HGET', 'np:{shop:alice}q', 'i');
+    my $port = '127.0.0.1:' . $::redis->port;
+    $::cluster->stop;
+    sleep 1.1;
+    $::redis->flushall;
+
+    $t->say(restore($port, '--dry-run'));
+    $t->say($::redis->command('DBSIZE'));
+    $t->say(restore($port));
+    $t->say(log_of('alice'));
+    $t->say($::redis->command('HGET', 'np:{shop:alice}q', 'i') eq $inc);
+    $t->say(scalar @{$::redis->command('HGETALL', 'np:{shop;team}q')} / 2);
+    my $ttl = $::redis->command('TTL', 'np:{shop:alice}q');
+    $t->say($ttl > 604700 && $ttl < 604900);
+    $t->say($::redis->command('EXISTS', 'np:{shop:carl}q'));
+    $t->say(restore($port));
+    $t->say(log_of('alice'));
+
+    # goes on behind what may have been given
+    $::cluster->start;
+    push_to('users/alice/messages', 'a4');
+    $t->say(log_of('alice'));
+    return $t->text;
+}
+--- mqtt_out
+would be done: 8 rows: 7 messages put back in place, 0 appended as new, 1 left alone; 4 logs made, 0 devices made known
+exit 0
+0
+done: 8 rows: 7 messages put back in place, 0 appended as new, 1 left alone; 4 logs made, 0 devices made known
+exit 0
+1=a1 2=a2 3=a3 f=1 l=3
+1
+6
+1
+0
+done: 8 rows: 0 messages put back in place, 0 appended as new, 8 left alone; 0 logs made, 0 devices made known
+exit 0
+1=a1 2=a2 3=a3 f=1 l=3
+1=a1 2=a2 3=a3 65540=a4 e=65539 f=1 l=65540
+
+
+
+=== TEST 2: what everybody has acknowledged stays away; devices are known
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $port = '127.0.0.1:' . $::redis->port;
+
+    journaled(9);
+    my $inc = $::db->value('SELECT incarnation FROM ngx_push_message WHERE '
+                           . "name = 'alice' LIMIT 1");
+    $::db->execute('INSERT INTO ngx_push_ack VALUES '
+        . "('shop', 'alice', $inc, 'phone', 3, 2, UNIX_TIMESTAMP()), "
+        . "('shop', 'alice', $inc, 'tablet', 2, 2, UNIX_TIMESTAMP()), "
+        . "('shop', 'alice', 7, 'tablet', 9, 9, 100), "
+        . "('shop', 'bob', $inc, 'old', 1, 0, 100)");
+    $::cluster->stop;
+    $::redis->flushall;
+    $t->say(restore($port, '--product=shop'));
+    $t->say(log_of('alice'));
+    my $hex = sprintf '%x', $inc;
+    my $entry = $::redis->command('HGET', 'np:{shop:alice}d', 'tablet');
+    $t->say($entry =~ /^- 0 0 x \d+ ([0-9a-f]+) 2 2 $/
+            && $1 eq $hex ? 'cursor' : "$entry $hex");
+    $t->say($::redis->command('TTL', 'np:{shop:alice}d') > 2591000);
+    $t->say(restore($port, '--product=none'));
+    return $t->text;
+}
+--- mqtt_out
+done: 13 rows: 6 messages put back in place, 0 appended as new, 3 left alone; 4 logs made, 2 devices made known
+exit 0
+3=a3 65540=a4 a=2 f=3 l=65540
+cursor
+1
+done: 0 rows: 0 messages put back in place, 0 appended as new, 0 left alone; 0 logs made, 0 devices made known
+exit 0
+
+
+
+=== TEST 3: a log has begun anew: appended to it, once
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $port = '127.0.0.1:' . $::redis->port;
+
+    $::redis->flushall;
+    $::db->execute("DELETE FROM ngx_push_ack");
+    $::cluster->start;
+    push_to('users/alice/messages', 'n1');
+    journaled(10);
+    $t->say(restore($port));
+    $t->say(log_of('alice'));
+    $t->say(restore($port));
+    $t->say(log_of('alice'));
+    return $t->text;
+}
+--- mqtt_out
+done: 10 rows: 4 messages put back in place, 4 appended as new, 2 left alone; 3 logs made, 0 devices made known
+exit 0
+1=n1 2=a1 3=a2 4=a3 5=a4 l=5
+done: 10 rows: 0 messages put back in place, 0 appended as new, 10 left alone; 0 logs made, 0 devices made known
+exit 0
+1=n1 2=a1 3=a2 4=a3 5=a4 l=5
+
+
+
+=== TEST 4: a replica that was behind: its end is filled in
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $port = '127.0.0.1:' . $::redis->port;
+    my $key  = 'np:{shop:dora}q';
+
+    push_to('users/dora/messages', "d$_") for 1 .. 4;
+    journaled(14);
+    # 1 has ended, 3 and 4 are forgotten; 3 was given again
+    $::redis->command('HDEL', $key, 1, 3, 4);
+    $::redis->command('HSET', $key, 'l', 3, 'f', 2, 3, 'other');
+    $t->say(restore($port));
+    $t->say(log_of('dora'));
+    return $t->text;
+}
+--- mqtt_out
+done: 14 rows: 0 messages put back in place, 2 appended as new, 12 left alone; 0 logs made, 0 devices made known
+exit 0
+2=d2 3=er 4=d3 5=d4 f=2 l=5
+
+
+
+=== TEST 5: stopped in the middle, and gone on with
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $port = '127.0.0.1:' . $::redis->port;
+    my $file = test_dir() . '/position';
+
+    $::cluster->stop;
+    $::redis->flushall;
+    my $now = time;
+    $::db->execute('TRUNCATE ngx_push_message',
+        'INSERT INTO ngx_push_message SELECT "shop", 0, CONCAT("u", '
+        . 'LPAD(seq DIV 10, 5, 0)), 77, seq MOD 10 + 1, UNIX_TIMESTAMP(), '
+        . 'UNIX_TIMESTAMP() + 1000, CONCAT("blob", seq) '
+        . 'FROM seq_0_to_19999');
+
+    my $pid = fork // die;
+    if (!$pid) {
+        open STDOUT, '>', '/dev/null';
+        exec '/bin/sh', '-c', join ' ', map { "'$_'" }
+            ($ENV{BUILD} || 'build') . '/push-restore', '--quiet',
+            '--rate=8000', "--position=$file",
+            '--journal-password=' . $::db->password_file,
+            (split ' ', $::db->journal)[0], $port;
+    }
+    sleep 1;
+    my ($child) = `pgrep -P $pid` =~ /(\d+)/;
+    kill 'TERM', $child || $pid;
+    waitpid $pid, 0;
+    my $size = $::redis->command('DBSIZE');
+    $t->say(join ' ', $? >> 8, -e $file ? 'position' : 'none',
+            $size > 100 && $size < 3900 ? 'part' : $size);
+    my $rest = restore($port, "--position=$file");
+    my ($rows, $placed) = $rest =~ /done: (\d+) rows: (\d+) messages/;
+    $t->say("$rows " . ($placed < 19000 && $placed > 1000 ? 'rest' : $placed));
+    $t->say(-e $file ? 'position' : 'none');
+    $t->say($::redis->command('DBSIZE'));
+    my $bad = grep { $::redis->command('HLEN', sprintf 'np:{shop:u%05d}q',
+                                       $_) != 14 } 0 .. 1999;
+    $t->say("incomplete: $bad");
+    return $t->text;
+}
+--- mqtt_out
+3 position part
+20000 rest
+none
+4000
+incomplete: 0
+
+
+
+=== TEST 6: wrong options; no Redis; no journal
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $run = ($ENV{BUILD} || 'build') . '/push-restore';
+
+    for my $args ('', 'mysql://a:b@h/d 127.0.0.1', '--since=x a b',
+                  'mysql://u@h/d 127.0.0.1 127.0.0.2',
+                  'mysql://u@unix:/nowhere:/d 127.0.0.1:1') {
+        my $out = `$run $args 2>&1`;
+        $t->say(join ' ', $? >> 8, $out =~ /^push-restore: \w+/ ? 'told' : $out);
+    }
+    my $out = restore('127.0.0.1:1');
+    $t->say($out =~ /no connection\nexit 1$/ ? 'no Redis' : $out);
+    $t->say(`$run --help` =~ /^usage: push-restore/);
+    return $t->text;
+}
+--- mqtt_out
+2 told
+2 told
+2 told
+2 told
+1 told
+no Redis
+1
+
+
+
+=== TEST 7: a Cluster: each log on its server, redirects followed
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $set = Push::Redis::Cluster->new->start;
+    my ($one) = $set->masters;
+
+    my $out = restore('cluster 127.0.0.1:' . $one->port);
+    $t->say($out);
+    my $size = 0;
+    $size += $_->command('DBSIZE') for $set->masters;
+    $t->say($size);
+    $t->say(restore('cluster 127.0.0.1:' . $one->port));
+    return $t->text;
+}
+--- mqtt_out
+done: 20000 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 0 devices made known
+exit 0
+4000
+done: 20000 rows: 0 messages put back in place, 0 appended as new, 20000 left alone; 0 logs made, 0 devices made known
+exit 0
+
+
+
+=== TEST 8: by Sentinel
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $set = Push::Redis::Sentinel->new->start;
+    my ($conf) = $set->conf =~ /redis (sentinel=[^;]*);/;
+
+    $t->say(restore($conf));
+    $t->say($set->master->command('DBSIZE'));
+    return $t->text;
+}
+--- mqtt_out
+done: 20000 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 0 devices made known
+exit 0
+4000
