@@ -194,6 +194,10 @@ ngx_push_role_take(ngx_msec_t now)
         return;
     }
 
+    /* first, or the next one would find the time of who had it before */
+
+    ngx_push_nodes->role_at = now;
+
     if (__sync_bool_compare_and_swap(&ngx_push_nodes->role, role,
                                      ngx_push_role_self))
     {

@@ -10,20 +10,23 @@
 --       knows of fewer beats) or "foreign"; our beat, or the foreign one's;
 --       then name and value of every lease
 --
--- A lease is "EPOCH UNTIL BEAT ONLINE REFLUSH STATE", UNTIL in ms of this
+-- A lease is "EPOCH UNTIL BEAT ONLINE REFLUSH STATE MARK", UNTIL in ms of this
 -- clock, STATE "-" or "x" (going).  One that ended an hour ago is dropped.
+-- MARK is the last beat that was not answered "held": it is answered "lost"
+-- again until the node is seen to have had an answer since, for the first one
+-- may never have reached it.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = tonumber(ARGV[4])
 local mine = redis.call('HGET', KEYS[1], ARGV[1])
-local how, beat = 'held', known + 1
+local how, beat, mark = 'held', known + 1, 0
 
 redis.call('SET', KEYS[2], ARGV[7], 'NX')
 
 if mine then
-    local epoch, till, count, going =
-        string.match(mine, '^(%x+) (%d+) (%d+) %d+ %d+ (%S)')
+    local epoch, till, count, going, marked =
+        string.match(mine, '^(%x+) (%d+) (%d+) %d+ %d+ (%S) (%d+)')
     till, count = tonumber(till), tonumber(count)
 
     if not epoch then
@@ -43,6 +46,8 @@ if mine then
         beat = count + 1
         if till <= now then
             how = 'lapsed'
+        elseif tonumber(marked) > known then
+            how, mark = 'lost', tonumber(marked)
         end
     end
 
@@ -51,10 +56,14 @@ elseif known > 0 then
 end
 
 if how ~= 'foreign' then
+    if how ~= 'held' and mark == 0 then
+        mark = beat
+    end
+
     redis.call('HSET', KEYS[1], ARGV[1],
-               string.format('%s %.0f %.0f %s %s %s', ARGV[2],
+               string.format('%s %.0f %.0f %s %s %s %.0f', ARGV[2],
                              now + tonumber(ARGV[3]), beat, ARGV[5], ARGV[6],
-                             ARGV[9] == 'leave' and 'x' or '-'))
+                             ARGV[9] == 'leave' and 'x' or '-', mark))
 end
 
 local all = redis.call('HGETALL', KEYS[1])

@@ -1,0 +1,266 @@
+# Nodes at one Redis: leases, the bus between them, and what is noticed of
+# all that may be lost there.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Push::Test;
+use Push::Cluster;
+use Push::Devices qw(receive);
+use Push::Redis;
+use Push::Server;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+allow_alert('exited on signal 9');
+
+my $r = Push::Redis->new->start;
+my $c = Push::Cluster->new(
+    redis => $r, push => 'node_lease 4s; bus_limit 100;', workers => 2,
+    product => 'payload_limit 64k;',
+)->start;
+
+sub dialogue { $c->dialogue($_[0]) }
+sub nodes    { return { @{$r->command('HGETALL', 'np:{nodes}')} } }
+sub bus      { $r->command('XLEN', "np:bus:{n$_[0]}") }
+sub metric   { $c->node($_[0])->metrics->{"ngx_push_$_[1]"} // 'missing' }
+sub ops      { $c->node($_[0])->http_client }
+
+sub device {
+    my ($node, $user, @topics) = @_;
+    my $d = dialogue($node)->client(client => "d-$user", user => "shop/$user",
+                                    version => 5, auto => 1);
+
+    $d->subscribe('shop/#', @topics);
+    return $d;
+}
+
+sub send_to {
+    my ($node, $target, @payloads) = @_;
+    my $t = dialogue($node);
+
+    for my $payload (@payloads) {
+        my $answer = $t->push($target, $payload);
+
+        $answer->{status} =~ /^20/ or die "$target: $answer->{status}\n";
+    }
+}
+
+# Payloads that come within some seconds, each acknowledged, up to as many.
+sub got {
+    my ($device, $n, $seconds) = @_;
+    my @got;
+    my $end = time + ($seconds // 5);
+
+    while (@got < $n && time < $end) {
+        my $p = $device->poll($end - time) or last;
+        push @got, $p->{payload} if $p->{type} eq 'PUBLISH';
+    }
+
+    return "@got";
+}
+
+# Rest: nothing more is told to anybody.
+sub rest {
+    my $last = '';
+
+    for (1 .. 50) {
+        my $now = join ' ', map { metric($_, 'checks_total'),
+                                  metric($_, 'bus_sent_frames_total') } 1 .. 3;
+        return if $now eq $last;
+        $last = $now;
+        sleep 1.2;
+    }
+}
+
+
+# --- leases
+
+my $leases = nodes();
+
+is(join(' ', sort keys %$leases), 'n1 n2 n3', 'each node holds a lease');
+like($leases->{n1}, qr/^[0-9a-f]+ \d{13} \d+ 0 0 - 0$/, '... that says all');
+like($r->command('GET', 'np:{nodes}e'), qr/^[0-9a-f]{16}$/, 'an era is there');
+is(metric(2, 'lease_held'), 1, 'the lease is a metric');
+
+my $beat = metric(2, 'heartbeats_total');
+sleep 2.5;
+my $beats = metric(2, 'heartbeats_total') - $beat;
+ok($beats >= 2 && $beats <= 3, "one heartbeat a second, whoever sends it");
+
+
+# --- the API
+
+my $list = ops(3)->get('/v1/ops/nodes');
+
+is($list->{status}, 200, 'a node tells of the nodes');
+is($list->{json}{asked}, 'n3', '... and which it is');
+is(join(' ', sort map { "$_->{node}=$_->{state}" } @{$list->{json}{nodes}}),
+   'n1=alive n2=alive n3=alive', '... all');
+
+is(ops(1)->post('/v1/ops/nodes/n9/reflush', '')->{status}, 404,
+   'no such node');
+is(ops(1)->get('/v1/ops/nodes/n2/reflush')->{status}, 405, 'only by POST');
+is(Push::HTTP->new(port => $c->node(1)->http_port)
+       ->post('/v1/ops/nodes/n2/reflush', '')->{status}, 401, 'not unasked');
+
+
+# --- messages between nodes, and only to where somebody is
+
+rest();
+
+my $ann = device(2, 'ann', 'shop/group/g');
+my $bob = device(3, 'bob');
+my ($two, $three) = (bus(2), bus(3));
+
+send_to(1, 'users/ann', 'a1');
+is(got($ann, 1), 'a1', 'a push gets to a device on another node');
+send_to(1, 'groups/g', 'g1');
+is(got($ann, 1), 'g1', 'a push to a group too');
+is(bus(2) - $two, 2, '... by an entry each');
+is(bus(3) - $three, 0, '... and nothing to a node without members');
+
+send_to(1, 'broadcast', 'b1');
+is(got($ann, 1) . got($bob, 1), 'b1b1', 'a broadcast gets to both nodes');
+
+dialogue(1)->push('users/bob', 'once', TTL => 0);
+is(got($bob, 1), 'once', 'one with TTL 0 too');
+
+send_to(1, 'users/bob', 'x' x 20000);
+is(length got($bob, 1), 20000, 'and one too large for a frame');
+
+my $checks = metric(3, 'checks_total');
+send_to(1, 'users/bob', map { "m$_" } 1 .. 50);
+is(got($bob, 50), join(' ', map { "m$_" } 1 .. 50), 'many, in order');
+is(metric(3, 'checks_total'), $checks, '... for which nothing is compared');
+
+
+# --- entries that are lost
+
+my $cid = device(2, 'cid');
+rest();
+
+# What is unread while a node stands still; the first is for who waits.
+sub unread {
+    my ($code) = @_;
+    my @pids = $c->node(2)->workers;
+
+    kill 'STOP', @pids;
+    sleep 0.2;
+    eval {
+        send_to(1, 'users/ann', 'first');
+        $code->();
+    };
+    my $error = $@;
+    kill 'CONT', @pids;
+    die $error if $error;
+}
+
+my $gaps;
+
+# What comes after a heartbeat, of which there may be several.
+sub beaten {
+    my ($device) = @_;
+    my $got = '';
+
+    for (1 .. 8) {
+        $device->send_raw("\xc0\0");
+        $got = got($device, 1, 1) and last;
+    }
+
+    return $got;
+}
+
+# Noticed on its own, and healed by the device's next heartbeat.
+sub healed {
+    my ($what, $device, $payload) = @_;
+
+    $c->node(2)->until("$what to be noticed", sub {
+        metric(2, 'bus_gaps_total') > $gaps;
+    }, 15);
+    is(beaten($device), $payload, "$what: healed at the heartbeat");
+}
+
+$gaps = metric(2, 'bus_gaps_total');
+unread(sub {
+    send_to(1, 'users/cid', 'lost1');
+    $r->command('DEL', 'np:bus:{n2}');
+});
+healed('a stream that is gone', $cid, 'lost1');
+
+$gaps = metric(2, 'bus_gaps_total');
+unread(sub {
+    send_to(1, 'users/cid', 'lost2');
+    my $all = $r->command('XREVRANGE', 'np:bus:{n2}', '+', '-', 'COUNT', 1);
+    $r->command('XDEL', 'np:bus:{n2}', $all->[0][0]);
+});
+healed('the last entry deleted', $cid, 'lost2');
+
+my $dan = device(2, 'dan');
+rest();
+$gaps = metric(2, 'bus_gaps_total');
+
+unread(sub {
+    send_to(1, 'users/cid', 'lost3');
+    send_to(1, 'users/dan', map { "d$_" } 1 .. 330);
+});
+is(() = got($dan, 330, 10) =~ /d\d+/g, 330, 'a bus trimmed: the log is whole');
+ok(metric(2, 'bus_gaps_total') > $gaps, '... it was noticed');
+is(beaten($cid), 'lost3', '... and healed at the heartbeat');
+
+
+# --- workers and nodes that die
+
+for my $pid ($c->node(2)->workers) {
+    my $eve = device(2, 'eve');
+
+    kill 'KILL', $pid;
+    my $n = 0;
+
+    # the device may have been at that worker
+    $c->node(2)->until('messages to go on', sub {
+        send_to(1, 'users/eve', ++$n);
+        $eve = device(2, 'eve') if $eve->closed;
+        return got($eve, 1, 0.5) ne '';
+    }, 15);
+    pass('a worker killed: another reads on');
+    $eve->close;
+}
+
+$c->kill9(3);
+$c->wait_nodes(2, 10);
+pass('the lease of a killed node ends');
+is(ops(1)->post('/v1/ops/nodes/n3/reflush', '')->{status}, 409,
+   'a node that has gone writes nothing back');
+
+$c->node(3)->start;
+$c->wait_nodes(3, 10);
+pass('it is back');
+
+my $fay = device(3, 'fay');
+send_to(1, 'users/fay', 'hello');
+like(got($fay, 2, 3), qr/hello$/, '... and gets messages');
+like($c->node(1)->log, qr/the lease of node "n3" has ended/, 'it was told');
+
+
+# --- two of one name
+
+my $twin = Push::Server->new(name => 'twin', push => $r->conf,
+                             workers => 1);
+$twin->{conf} = $twin->configuration;
+$twin->{conf} =~ s/node \{\{name\}\}/node n1/;
+$twin->{conf} = $twin->{conf} =~ s/\{\{push\}\}/$twin->{push}/r;
+$twin->start;
+$twin->log_like(qr/another node is called "n1" too/, 10);
+pass('a second node of the same name says so');
+is($twin->metrics->{ngx_push_lease_conflict}, 1, '... in a metric');
+is(metric(1, 'lease_held'), 1, 'the first keeps its lease');
+ok(!eval { $twin->dialogue->client(client => 'd-z', user => 'shop/z',
+                                   version => 5) },
+   'the second admits no device');
+
+$twin->stop;
+$c->stop;
+$r->quit;
+done_testing();
