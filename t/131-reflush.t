@@ -1,0 +1,125 @@
+# Writing back what a node has registered: by itself, when Redis has lost it or
+# was out of reach, and by hand.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Push::Test;
+use Push::Cluster;
+use Push::Redis;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $N = 40;
+my $r = Push::Redis->new->start;
+my $c = Push::Cluster->new(
+    redis => $r, nodes => 2, workers => 2,
+    push => 'node_lease 3s; reflush_rate 200; redis_timeout 500ms;',
+)->start;
+
+sub metric { $c->node($_[0])->metrics->{"ngx_push_$_[1]"} // 'missing' }
+sub entry  { $r->command('HGET', "np:{shop:$_[0]}d", "d-$_[0]") // '' }
+
+sub device {
+    my ($node, $user, @topics) = @_;
+    my $d = $c->dialogue($node)->client(client => "d-$user", version => 5,
+                                        user => "shop/$user", auto => 1);
+
+    $d->subscribe('shop/#', @topics);
+    return $d;
+}
+
+sub got {
+    my ($device, $seconds) = @_;
+    my $end = time + ($seconds // 5);
+
+    while ((my $left = $end - time) > 0) {
+        my $p = $device->poll($left) or last;
+        return $p->{payload} if $p->{type} eq 'PUBLISH';
+    }
+
+    return 'nothing';
+}
+
+sub written {
+    my ($what, $more) = @_;
+    my $before = $more;
+
+    $c->node(2)->until($what, sub {
+        metric(2, 'reflush_sessions_total') >= $before + $N
+            && metric(2, 'reflush_running') == 0;
+    }, 20);
+    pass($what);
+}
+
+sub count { metric(2, 'reflush_sessions_total') }
+
+my %d = map { ("u$_" => device(2, "u$_", 'shop/group/g')) } 1 .. $N;
+my $one = $d{u1};
+
+like(entry('u1'), qr/^n2 [0-9a-f]+ 1 o /, 'a device is registered');
+is(count(), 0, 'nothing was written back so far');
+
+# --- by hand, through another node
+
+my $n = count();
+$r->command('DEL', 'np:{shop:u1}d');
+is($c->node(1)->http_client->post('/v1/ops/nodes/n2/reflush', '')->{status},
+   202, 'asked of another node');
+written('all sessions are written back', $n);
+like(entry('u1'), qr/^n2 [0-9a-f]+ 1 o /, '... and the one that was missing');
+
+# --- Redis comes back empty
+
+$n = count();
+$r->flushall;
+written('Redis came back empty: all are written back', $n);
+is(() = grep({ entry("u$_") =~ /^n2 / } 1 .. $N), $N, '... each');
+is(scalar(grep { $_->closed } values %d), 0, '... and no socket was closed');
+
+$c->dialogue(1)->push('users/u1', 'hello');
+is(got($one), 'hello', '... pushes from another node arrive');
+$c->dialogue(1)->push('groups/g', 'all');
+is(join(' ', map { got($_) } values %d), join(' ', ('all') x $N),
+   '... to all of the group too');
+
+
+# --- out of reach for longer than the lease
+
+$n = count();
+$r->stop;
+sleep 4;
+$r->cont;
+written('Redis was away for longer than the lease: all are written back', $n);
+is(scalar(grep { $_->closed } values %d), 0, '... and no socket was closed');
+$c->wait_nodes(2);
+$c->dialogue(1)->push('users/u2', 'again');
+is(got($d{u2}), 'again', '... pushes arrive');
+
+# --- a device that was taken meanwhile
+
+my @pids = $c->node(2)->workers;
+
+kill 'STOP', @pids;
+$c->node(1)->until('the lease of n2 to end', sub {
+    metric(1, 'nodes{state="alive"}') == 1;
+}, 10);
+
+my $moved = device(1, 'u3');
+
+like(entry('u3'), qr/^n1 /, 'a device of a node that stands still has moved');
+kill 'CONT', @pids;
+
+my $end = $d{u3}->poll(10);
+
+is($end ? "$end->{type} $end->{code}" : 'nothing', 'DISCONNECT 142', '... and is told so where it was');
+is($moved->closed, undef, '... but not where it is');
+$c->wait_nodes(2);
+$c->dialogue(2)->push('users/u3', 'there');
+is(got($moved), 'there', '... and gets its messages there');
+like(entry('u3'), qr/^n1 /, '... and stays there');
+
+$c->stop;
+$r->quit;
+done_testing();
