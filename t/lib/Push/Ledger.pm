@@ -30,6 +30,7 @@ use IPC::Open2;
 use Push::HTTP;
 use Push::Server;
 use Push::Test ();
+use Test::More ();
 use Time::HiRes qw(sleep time);
 
 my $root  = File::Spec->rel2abs(__FILE__) =~ s{/t/lib/Push/Ledger\.pm$}{}r;
@@ -273,6 +274,61 @@ sub scenario {
 
     push @said, "there was no trouble" if !$n;
     $server->stop;
+
+    return @said;
+}
+
+# The same over several nodes: several(cluster => $started, ledger => {...},
+# at => [[3, sub { my ($ledger) = @_; ... }], [9, ...]]), where "at" says after
+# how many seconds of publishing something is done, and every/trouble/restore
+# are as above.  Tells the figures and the longest stall of any event loop;
+# only one over a second is a fault, for machines are noisy.
+sub several {
+    my ($class, %opt) = @_;
+    my $cluster = $opt{cluster};
+    my $self    = $class->new($cluster, devices => 300, rate => 100,
+                              seconds => 20, churn => 5, settle => 60,
+                              %{$opt{ledger} || {}});
+    my $start   = time;
+    my @at      = @{$opt{at} || []};
+    my $next    = $start + ($opt{every} || 1e9);
+    my ($done, $stall) = (0, 0);
+
+    my $look = sub {
+        my ($max) = sort { $b <=> $a } map { $_ // 0 }
+                    values %{(eval { $cluster->stalls }) || {}};
+        $stall = $max if ($max // 0) > $stall;
+    };
+
+    while ($self->publishing) {
+        die "push-ledger ended:\n$self->{output}" if !$self->listen(0.05);
+
+        if (@at && time - $start >= $at[0][0]) {
+            $look->();
+            (shift @at)->[1]->($self);
+            $done++;
+        }
+
+        if (time >= $next && $self->publishing) {
+            $look->();
+            $opt{trouble}->($self, $done++);
+            $next = time + $opt{every};
+        }
+    }
+
+    $opt{restore}->($self) if $opt{restore};
+
+    my @said = $self->verdict;
+
+    $look->();
+    Test::More::diag(join ' ', "stall=${stall}ms", map {
+        "$_=" . ($self->{figures}{$_} // '?')
+    } qw(published ok refused unknown owed duplicates cuts rejected moves
+         takeovers incarnations waived repeats replayed doubled gap slowest));
+
+    push @said, $self->finish;
+    push @said, "an event loop stood for $stall ms" if $stall > 1000;
+    push @said, 'not all of the trouble was made' if @at || !$done;
 
     return @said;
 }

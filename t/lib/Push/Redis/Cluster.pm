@@ -56,8 +56,8 @@ sub servers { @{$_[0]{servers}} }
 sub conf {
     my ($self) = @_;
     my $first  = $self->{servers}[0];
-    my $text   = 'redis cluster ' . join(' ', map { "127.0.0.1:$_->{port}" }
-                                         $self->servers) . ';';
+    my $text   = join(' ', 'redis cluster', map { "127.0.0.1:$_->{port}" }
+                                            $self->servers) . ';';
 
     $text .= " redis_password $first->{password};"
         if defined $first->{password};

@@ -60,8 +60,8 @@ sub sentinels { @{$_[0]{sentinels}} }
 sub conf {
     my ($self) = @_;
     my $first  = $self->{servers}[0];
-    my $text   = "redis sentinel=$self->{master_name} " . join(' ',
-        map { "127.0.0.1:$_->{port}" } $self->sentinels) . ';';
+    my $text   = join(' ', "redis sentinel=$self->{master_name}",
+                      map { "127.0.0.1:$_->{port}" } $self->sentinels) . ';';
 
     $text .= " redis_password $first->{password};"
         if defined $first->{password};
