@@ -574,13 +574,10 @@ ngx_push_sub_attach(ngx_push_sub_t *sub, ngx_push_target_t *t, uint64_t hash)
         ngx_push_set(log->subs, log->subs + 1);
         sub->log = ngx_push_ref(log);
 
-        if (sub->incarnation == 0) {
-
-            /* nothing is known of where it stood: the tail, as if new */
-
-            sub->incarnation = log->incarnation;
-            sub->sent = ngx_max(log->last, log->known);
-        }
+        /*
+         * Incarnation 0: it was bound when the store had no log, and so
+         * stands before the first message that has come since.
+         */
 
         ngx_push_end_channel();
 
