@@ -54,6 +54,17 @@ sub new {
     return $self;
 }
 
+# Nodes as the ledger needs them, started.
+sub ledger {
+    my ($class, %opt) = @_;
+    require Push::Ledger;
+
+    return $class->new(
+        zone => '32m', wait => 40, log_level => 'notice', %opt,
+        push => join(' ', $Push::Ledger::PUSH, $opt{push} // ()),
+        product => "$Push::Ledger::PRODUCT group_publish on;")->start;
+}
+
 sub nodes    { @{$_[0]{nodes}} }
 sub node     { $_[0]{nodes}[$_[1] - 1] }
 sub redis    { $_[0]{redis} }

@@ -21,6 +21,7 @@ use strict;
 use warnings;
 
 use File::Path qw(make_path);
+use File::Temp qw(tempdir);
 use Push::RESP;
 use Push::Test ();
 use Time::HiRes qw(sleep time);
@@ -38,6 +39,13 @@ sub new {
 
     $self->{port} ||= Push::Test::free_ports(1);
     make_path($self->{dir});
+
+    # What a process that is killed has written stays in memory too, and there
+    # a slow disk is not what is tested.
+    $self->{disk} = $self->{aof} && -w '/dev/shm'
+                    ? tempdir('push-redis-XXXXXX', DIR => '/dev/shm',
+                              CLEANUP => 1)
+                    : $self->{dir};
     return $self;
 }
 
@@ -69,7 +77,7 @@ sub conf {
 sub configuration {
     my ($self) = @_;
     my @lines = (
-        "port $self->{port}", "bind $self->{bind}", "dir $self->{dir}",
+        "port $self->{port}", "bind $self->{bind}", "dir $self->{disk}",
         "logfile $self->{dir}/redis.log", 'daemonize no', 'save ""',
         'protected-mode no', 'databases 16', 'enable-debug-command yes',
         "maxmemory-policy $self->{policy}",
