@@ -8,8 +8,8 @@ package Push::Cluster;
 #     $c->kill9(3); $c->node(3)->start;     # a node, with all its processes
 #
 # Options: redis (a Push::Redis or one of its sets), nodes (3, named n1...),
-# roles ({2 => 'room', 3 => 'center'}; default: both), journal (something with
-# conf(), see Push::MariaDB), prefix (redis_prefix), push, product and all
+# roles ({2 => 'room', 3 => 'center'}; default: both), journal (a
+# Push::MariaDB), prefix (redis_prefix), push, product and all
 # others of Push::Server for each; node => { 2 => {...} } for one of them.
 
 use strict;
@@ -37,8 +37,10 @@ sub new {
     my $roles  = delete $opt{roles} // {};
     my $each   = delete $opt{node}  // {};
     my $prefix = delete $opt{prefix};
-    my $push   = join ' ', map { $_->conf } grep { $_ }
-                           $self->{redis}, $self->{journal};
+    my $push   = $self->{redis} ? $self->{redis}->conf : '';
+
+    $push .= ' journal ' . $self->{journal}->journal . ';'
+        if $self->{journal};
 
     $push .= " redis_prefix $prefix;" if defined $prefix;
 
