@@ -49,17 +49,18 @@ sub {
     my %got;
     for (1 .. 2) {
         my $p = $d->poll(5) or last;
-        $got{$p->{topic} // ""++;
+        $got{$p->{topic} // ''}++;
     }
 
-    $t->say(join(' ', sort keys %got));
+    $t->say(sort keys %got);
     $c->stop;
     return $t->text;
 }
 --- mqtt_out
+202
 201
-201
-shop/broadcast shop/group/g1
+shop/broadcast
+shop/group/g1
 
 
 
