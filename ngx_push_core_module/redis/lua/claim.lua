@@ -27,6 +27,17 @@ if old then
     end
 end
 
+-- The first device of a user, or the first that comes back after Redis has lost
+-- everything: as in cursor.lua, others may be known to their nodes alone.
+
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    redis.call('HSET', KEYS[2], 'y', redis.call('TIME')[1] + 60)
+
+    if redis.call('HEXISTS', KEYS[2], 'i') == 0 then
+        redis.call('EXPIRE', KEYS[2], 60)
+    end
+end
+
 claim = claim % 4294967295 + 1
 
 redis.call('HSET', KEYS[1], ARGV[1],

@@ -22,7 +22,7 @@
 -- this node is under way, so only the cursor was; {0, entry} the device is
 -- another node's.
 local now = tonumber(redis.call('TIME')[1])
-local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a', 'f')
+local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a', 'f', 'y')
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local claim, state, since = ARGV[4], ARGV[5], ARGV[6]
 local inc, sent, acked, rest = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
@@ -93,6 +93,19 @@ else
                              acked, rest}, ' '))
 end
 
+-- A device that is online and not known: Redis has lost something, and may not
+-- know of the user's other devices either.  Until their nodes have told,
+-- nothing is done with because all that are known have it ("y").
+
+if not old and state ~= '-' then
+    log[5] = now + 60
+    redis.call('HSET', KEYS[2], 'y', log[5])
+
+    if not log[1] then
+        redis.call('EXPIRE', KEYS[2], 60)
+    end
+end
+
 -- who else is there, and what has everybody got?
 
 local all = redis.call('HGETALL', KEYS[1])
@@ -129,7 +142,9 @@ else
     redis.call('EXPIRE', KEYS[1], ARGV[12])
 end
 
-if log[1] and done and done > number(log[3] or 0) then
+if log[1] and done and done > number(log[3] or 0)
+   and now >= number(log[5] or 0)
+then
     local last = number(log[2] or 0)
     local first = math.max(number(log[4] or 1), number(log[3] or 0) + 1)
 
