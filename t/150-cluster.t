@@ -36,15 +36,13 @@ sub {
     my ($a, $b) = ($c->dialogue(1), $c->dialogue(2));
 
     my $d = $a->client(client => 'd1', user => 'shop/alice');
-    $d->subscribe('shop/#');
-    $d->subscribe('shop/group/g1');
+    $d->subscribe('shop/#', 'shop/group/g1');
     $d->disconnect;
 
     $t->say($b->push($_, 'first')->{status}) for 'broadcast', 'groups/g1';
 
     $d = $b->client(client => 'd1', user => 'shop/alice');
-    $d->subscribe('shop/#');
-    $d->subscribe('shop/group/g1');
+    $d->subscribe('shop/#', 'shop/group/g1');
 
     my %got;
     for (1 .. 2) {
