@@ -203,8 +203,29 @@ ngx_push_session_tell(ngx_push_handle_t session)
 }
 
 
+static ngx_uint_t
+ngx_push_channel_members(ngx_push_log_t *log)
+{
+    ngx_uint_t          n;
+    ngx_push_ref_t      ref;
+    ngx_push_member_t  *member;
+
+    n = 0;
+
+    for (ref = log->members; ref; ref = member->next) {
+        member = ngx_push_ptr(ref);
+
+        if (ngx_push_worker_alive(member->worker, member->worker_gen)) {
+            n += member->count;
+        }
+    }
+
+    return n;
+}
+
+
 ngx_uint_t
-ngx_push_channel_told(ngx_push_target_t *t)
+ngx_push_channel_told(ngx_push_target_t *t, ngx_uint_t mine)
 {
     ngx_uint_t         told;
     ngx_push_log_t    *log;
@@ -212,7 +233,7 @@ ngx_push_channel_told(ngx_push_target_t *t)
 
     sh = ngx_push_begin_log(t);
     log = ngx_push_log_find(sh, t);
-    told = log && log->interest > 1;
+    told = log && log->interest > 1 && ngx_push_channel_members(log) > mine;
     ngx_push_end();
 
     return told;
@@ -239,9 +260,7 @@ ngx_push_channel_note(ngx_push_target_t *t, ngx_uint_t interest)
 static ngx_int_t
 ngx_push_channel_read(ngx_push_log_t *log, ngx_push_channel_t *channel)
 {
-    ngx_push_ref_t       ref;
     ngx_push_conf_t     *pcf;
-    ngx_push_member_t   *member;
     ngx_push_binding_t  *b;
 
     pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
@@ -263,15 +282,7 @@ ngx_push_channel_read(ngx_push_log_t *log, ngx_push_channel_t *channel)
     b->incarnation = log->incarnation;
 
     channel->interest = log->interest;
-    channel->members = 0;
-
-    for (ref = log->members; ref; ref = member->next) {
-        member = ngx_push_ptr(ref);
-
-        if (ngx_push_worker_alive(member->worker, member->worker_gen)) {
-            channel->members += member->count;
-        }
-    }
+    channel->members = ngx_push_channel_members(log);
 
     return NGX_OK;
 }

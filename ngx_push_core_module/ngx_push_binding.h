@@ -50,9 +50,12 @@ void ngx_push_session_tell(ngx_push_handle_t session);
  * the store does not know this node.  "members" are those online now.
  */
 
-/* Does the store send messages of the channel to this node? */
+/*
+ * Does the store send messages of the channel to this node, and has the zone
+ * kept up with it?  It does while it has members, here more than "mine".
+ */
 
-ngx_uint_t ngx_push_channel_told(ngx_push_target_t *t);
+ngx_uint_t ngx_push_channel_told(ngx_push_target_t *t, ngx_uint_t mine);
 
 void ngx_push_channel_note(ngx_push_target_t *t, ngx_uint_t interest);
 

@@ -59,7 +59,15 @@ ngx_push_mirror_begin(ngx_push_fill_t *f)
         }
     }
 
-    if (f->incarnation == 0 || log == NULL) {
+    if (f->incarnation == 0 && log && log->incarnation && log->count
+        && !(log->slot.flags & NGX_PUSH_LOG_DOUBT))
+    {
+        /* its first message may have come while the answer was on its way */
+
+        ngx_push_set(log->slot.flags, log->slot.flags | NGX_PUSH_LOG_DOUBT);
+        f->skip = 1;
+
+    } else if (f->incarnation == 0 || log == NULL) {
         /* void */
 
     } else if (log->incarnation == f->incarnation) {
@@ -334,7 +342,10 @@ ngx_push_fill_cover(ngx_push_shard_t *sh, ngx_push_log_t *log,
     all = !f->full && !f->skip;
     upto = f->full ? f->at : f->upto;
 
-    if (f->incarnation == 0) {
+    if (f->skip) {
+        /* void */
+
+    } else if (f->incarnation == 0) {
 
         /* the store has none, so nothing of this one is to be had any more */
 
@@ -346,7 +357,7 @@ ngx_push_fill_cover(ngx_push_shard_t *sh, ngx_push_log_t *log,
     } else if (log->incarnation != f->incarnation) {
         all = 0;
 
-    } else if (!f->skip) {
+    } else {
 
         if (f->after < log->floor && all) {
             more = 1;

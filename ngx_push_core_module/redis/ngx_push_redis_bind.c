@@ -7,27 +7,47 @@
 /*
  * SUBSCRIBE: the subscription is made in the zone, and then the session is
  * written back with it; the answer to that says where the inbox stands, so
- * that nothing falls between the two.  The first member of a channel makes
- * this node one of those that are told of its messages, and that answer says
- * where the channel stands.
+ * that nothing falls between the two.
+ *
+ * The first member of a channel makes this node one of those that are told of
+ * its messages.  That comes before the subscription, for its answer says where
+ * the cursor begins, and once more after it, for what came in between.  An
+ * UNSUBSCRIBE that comes before the first answer takes such a one back.
  */
 
 
 #include "ngx_push_redis_register.h"
+#include "ngx_push_conn.h"
 
 
 typedef struct {
+    ngx_queue_t          queue;        /* while it waits for the channel */
     ngx_push_bind_t      op;
+    ngx_push_target_t    targets[2];
     ngx_push_done_pt     done;
     ngx_push_handle_t    handle;
+    ngx_push_handle_t    session;
+    uint32_t             conn;         /* index */
+    uint32_t             claim;
+    ngx_push_target_t   *channel;      /* of which it is the first member */
+    ngx_uint_t           dropped;
     ngx_uint_t           waits;
     ngx_int_t            rc;
+    u_char               names[2][NGX_PUSH_NAME_MAX];
 } ngx_push_binding_op_t;
 
 
+static void ngx_push_bind_interested(void *data, ngx_int_t rc);
+static ngx_int_t ngx_push_bind_zone(ngx_push_binding_op_t *b,
+    ngx_push_conn_t *conn);
 static void ngx_push_bind_written(void *data, ngx_int_t rc);
 static void ngx_push_bind_end(ngx_push_binding_op_t *b, ngx_int_t rc);
+static ngx_uint_t ngx_push_bind_drop(ngx_push_handle_t session,
+    ngx_push_target_t *t, ngx_uint_t how);
 static void ngx_push_rebound(void *data, ngx_int_t rc);
+
+
+static ngx_queue_t  ngx_push_bindings;
 
 
 ngx_int_t
@@ -36,13 +56,10 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
 {
     ngx_int_t               rc;
     ngx_uint_t              i;
-    ngx_push_target_t      *t;
     ngx_push_binding_op_t  *b;
 
-    rc = ngx_push_subscribe(op->conn, op->targets, op->n, op->how, op->qos,
-                            op->id);
-    if (rc != NGX_OK) {
-        return rc;
+    if (op->conn->session.index == 0) {
+        return NGX_DECLINED;
     }
 
     b = ngx_alloc(sizeof(ngx_push_binding_op_t), ngx_cycle->log);
@@ -53,46 +70,106 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
 
     b->op = *op;
     b->op.conn = NULL;
-    b->op.targets = NULL;
+    b->op.targets = b->targets;
     b->done = done;
     b->handle = handle;
+    b->session = op->conn->session;
+    b->conn = op->conn->index;
+    b->claim = op->conn->claim;
+    b->channel = NULL;
+    b->dropped = 0;
     b->waits = 0;
     b->rc = NGX_OK;
 
     for (i = 0; i < op->n; i++) {
-        t = &op->targets[i];
+        b->targets[i] = op->targets[i];
+        b->targets[i].name.data = b->names[i];
+        ngx_memcpy(b->names[i], op->targets[i].name.data,
+                   op->targets[i].name.len);
 
-        if (t->kind == NGX_PUSH_INBOX || ngx_push_channel_told(t)) {
-            continue;
-        }
-
-        rc = ngx_push_redis_interest(t, 1, ngx_push_bind_written, b);
-
-        if (rc == NGX_AGAIN) {
-            b->waits++;
-
-        } else {
-            b->rc = rc;
+        if (op->targets[i].kind != NGX_PUSH_INBOX
+            && !ngx_push_channel_told(&b->targets[i], 0))
+        {
+            b->channel = &b->targets[i];
         }
     }
 
-    rc = ngx_push_redis_write_soon(op->conn->session, ngx_push_bind_written,
-                                   b);
-    if (rc == NGX_AGAIN) {
-        b->waits++;
+    if (b->channel == NULL) {
+        rc = ngx_push_bind_zone(b, op->conn);
 
     } else {
-        b->rc = rc;
+        rc = ngx_push_redis_interest(b->channel, 1, ngx_push_bind_interested,
+                                     b);
+        if (rc == NGX_AGAIN) {
+
+            if (ngx_push_bindings.next == NULL) {
+                ngx_queue_init(&ngx_push_bindings);
+            }
+
+            ngx_queue_insert_tail(&ngx_push_bindings, &b->queue);
+        }
     }
 
-    if (b->waits) {
-        return NGX_AGAIN;
+    if (rc != NGX_AGAIN) {
+        ngx_free(b);
     }
-
-    rc = b->rc;
-    ngx_free(b);
 
     return rc;
+}
+
+
+/* The connection may have ended, and its place be another's. */
+
+static void
+ngx_push_bind_interested(void *data, ngx_int_t rc)
+{
+    ngx_push_conn_t        *conn;
+    ngx_push_binding_op_t  *b = data;
+
+    ngx_queue_remove(&b->queue);
+
+    conn = ngx_push_conn_get(b->conn);
+
+    if (conn == NULL || conn->session.index != b->session.index
+        || conn->session.gen != b->session.gen || conn->claim != b->claim)
+    {
+        rc = NGX_DECLINED;
+
+    } else if (rc == NGX_OK && !b->dropped) {
+        rc = ngx_push_bind_zone(b, conn);
+    }
+
+    if (rc != NGX_AGAIN) {
+        ngx_push_bind_end(b, rc);
+    }
+}
+
+
+static ngx_int_t
+ngx_push_bind_zone(ngx_push_binding_op_t *b, ngx_push_conn_t *conn)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_push_subscribe(conn, b->targets, b->op.n, b->op.how, b->op.qos,
+                            b->op.id);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (b->channel
+        && ngx_push_redis_interest(b->channel, 1, ngx_push_bind_written, b)
+           == NGX_AGAIN)
+    {
+        b->waits++;
+    }
+
+    if (ngx_push_redis_write_soon(b->session, ngx_push_bind_written, b)
+        == NGX_AGAIN)
+    {
+        b->waits++;
+    }
+
+    return b->waits ? NGX_AGAIN : NGX_ERROR;
 }
 
 
@@ -152,7 +229,57 @@ ngx_push_redis_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
         ngx_push_session_moved(conn->session);
     }
 
+    if (rc != NGX_DECLINED && ngx_push_bind_drop(conn->session, t, how)) {
+        rc = NGX_OK;
+    }
+
     return rc;
+}
+
+
+static ngx_uint_t
+ngx_push_bind_drop(ngx_push_handle_t session, ngx_push_target_t *t,
+    ngx_uint_t how)
+{
+    ngx_uint_t              i, n;
+    ngx_queue_t            *q;
+    ngx_push_target_t      *target;
+    ngx_push_binding_op_t  *b;
+
+    n = 0;
+
+    if (ngx_push_bindings.next == NULL) {
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&ngx_push_bindings);
+         q != ngx_queue_sentinel(&ngx_push_bindings);
+         q = ngx_queue_next(q))
+    {
+        b = ngx_queue_data(q, ngx_push_binding_op_t, queue);
+
+        if (b->session.index != session.index
+            || b->session.gen != session.gen
+            || !(b->op.how & how & NGX_PUSH_SUB_BOUND))
+        {
+            continue;
+        }
+
+        for (i = 0; i < b->op.n; i++) {
+            target = &b->targets[i];
+
+            if (target->kind == t->kind && target->product == t->product
+                && target->name.len == t->name.len
+                && ngx_memcmp(target->name.data, t->name.data, t->name.len)
+                   == 0)
+            {
+                b->dropped = 1;
+                n++;
+            }
+        }
+    }
+
+    return n;
 }
 
 
@@ -177,7 +304,7 @@ ngx_push_redis_rebind(ngx_push_handle_t session, ngx_uint_t present)
             continue;
         }
 
-        if (!ngx_push_channel_told(&b.target)) {
+        if (!ngx_push_channel_told(&b.target, 1)) {
             (void) ngx_push_redis_interest(&b.target, 1, ngx_push_rebound,
                                            NULL);
         }

@@ -148,7 +148,7 @@ ngx_push_interest_answer(void *data, ngx_int_t rc, redisReply *reply)
 static void
 ngx_push_interest_again(ngx_push_target_t *t, ngx_int_t rc)
 {
-    if (ngx_push_channel_told(t)) {
+    if (ngx_push_channel_told(t, 0)) {
         (void) ngx_push_interest_send(t, 1, 0, ngx_push_interest_told, NULL);
 
     } else if (rc != NGX_OK) {

@@ -1,0 +1,287 @@
+# The register in Redis: devices that move between nodes, come back, are taken
+# over, and what they have acknowledged.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Push::Test;
+use Push::Cluster;
+use Push::Redis;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $r = Push::Redis->new->start;
+my $c = Push::Cluster->new(
+    redis => $r, nodes => 3, workers => 2,
+    push => 'linger 4s; redis_timeout 1s;',
+    product => 'group_publish on;',
+)->start;
+
+my @t = (undef, map { $c->dialogue($_) } 1 .. 3);
+
+# A device at a node: (client, its CONNACK).
+sub device {
+    my ($node, $name, %opt) = @_;
+    my ($user, $device) = split m{/}, $name;
+    my $client = $t[$node]->socket(version => delete $opt{version} // 5,
+                                   auto => delete $opt{auto} // 0);
+    my $props = { session_expiry => 3600 };
+
+    $props = {} if $client->{version} == 4;
+
+    return ($client, $client->connect(client => $device,
+                                      user => "shop/$user", clean => 0,
+                                      props => $props, %opt));
+}
+
+sub entry {
+    my ($user, $device) = @_;
+    my $v = $r->command('HGET', "np:{shop:$user}d", $device) // return {};
+    my %e;
+
+    @e{qw(node epoch claim state since inc sent acked rest)}
+        = split / /, $v, 9;
+    return \%e;
+}
+
+sub wait_for {
+    my ($code, $seconds) = @_;
+    my $end = time + ($seconds // 5);
+
+    while (time < $end) {
+        return 1 if $code->();
+        sleep 0.02;
+    }
+
+    return 0;
+}
+
+sub payloads {
+    my ($client, $n, $quiet) = @_;
+    my @got;
+
+    while (@got < $n) {
+        my $p = $client->poll(5) // last;
+        next if $p->{type} ne 'PUBLISH';
+        push @got, $p->{payload};
+        $client->puback($p->{id}) if $p->{qos};
+    }
+
+    push @got, map { $_->{payload} } grep { $_->{type} eq 'PUBLISH' }
+               $client->drain($quiet // 0.3);
+    return join ' ', @got;
+}
+
+# --- claim, resume elsewhere
+
+{
+    my ($a, $ack) = device(1, 'ann/d1');
+
+    is($ack->{session}, 0, 'a new device has no session');
+    is_deeply([@{entry('ann', 'd1')}{qw(node claim state)}], ['n1', 1, 'o'],
+              '... and is entered');
+
+    is_deeply($a->subscribe('shop/#', 'shop/group/g')->{codes}, [1, 1],
+              'it subscribes');
+    is(entry('ann', 'd1')->{inc}, '1', '... bound before there is an inbox');
+    is_deeply({@{$r->command('HGETALL', 'np:{shop;g}n')}},
+              {n1 => entry('ann', 'd1')->{epoch} . ' 1'},
+              '... its node is interested in the group');
+
+    $t[2]->push('users/ann', "m$_") for 1 .. 3;
+    is(payloads($a, 3), 'm1 m2 m3', 'messages from another node');
+    ok(wait_for(sub { !@{$r->command('HKEYS', 'np:{shop:ann}q')}
+                      || $r->command('HGET', 'np:{shop:ann}q', 'a') == 3 }),
+       'acknowledged, they end');
+
+    $a->close;
+    ok(wait_for(sub { entry('ann', 'd1')->{state} eq 'l' }),
+       'broken, it may return');
+
+    $t[3]->push('users/ann', 'm4');
+    $t[3]->push('groups/g', 'g1');
+    $t[3]->push('broadcast', 'b1');
+
+    my ($b, $back) = device(2, 'ann/d1');
+    is($back->{session}, 1, 'at another node its session is resumed');
+    is(join(' ', sort split / /, payloads($b, 3)), 'b1 g1 m4',
+       '... with its subscriptions and cursors');
+    is(entry('ann', 'd1')->{node}, 'n2', '... and it is entered there');
+
+    $t[1]->push('groups/g', 'g2');
+    $t[1]->push('users/ann', 'm5');
+    is(join(' ', sort split / /, payloads($b, 2)), 'g2 m5',
+       '... and told of what comes');
+    $b->disconnect;
+    ok(wait_for(sub { entry('ann', 'd1')->{state} eq 'x' }), 'it leaves');
+}
+
+# --- takeover
+
+{
+    my ($a) = device(1, 'bob/d1');
+    $a->subscribe('shop/#');
+    $t[3]->push('users/bob', $_) for 1, 2;
+    my $p = $a->expect('PUBLISH');
+    $a->puback($p->{id});
+    $a->expect('PUBLISH');
+    $a->ping;
+
+    my $start = time;
+    my ($b, $ack) = device(2, 'bob/d1');
+
+    is($ack->{session}, 1, 'a device that is online elsewhere is taken over');
+    cmp_ok(time - $start, '<', 0.9, '... without waiting in vain');
+
+    my ($d) = grep { $_->{type} eq 'DISCONNECT' } $a->drain(0.5);
+    is($d && $d->{code}, 0x8e, '... and told so there');
+    is(payloads($b, 1), '2', '... cursors flushed first');
+    is_deeply([@{entry('bob', 'd1')}{qw(node state)}], ['n2', 'o'],
+              '... one entry');
+}
+
+# --- the same device, now here, now there
+
+{
+    my @all;
+
+    for my $i (0 .. 9) {
+        my $s = $t[1 + $i % 2]->socket(version => 5);
+        $s->send('CONNECT', client => 'd1', user => 'shop/carl', clean => 0,
+                 keepalive => 60, props => { session_expiry => 60 });
+        push @all, $s;
+        sleep 0.2;
+    }
+
+    sleep 2;
+    $_->drain(0.05) for @all;
+    my @live = grep { !$all[$_]->closed } 0 .. $#all;
+    is("@live", '9', 'of two that alternate the last stays');
+    is(entry('carl', 'd1')->{state}, 'o', '... and is entered');
+    is(entry('carl', 'd1')->{node}, 'n2', '... at its node');
+}
+
+# --- a clean start
+
+{
+    my ($a) = device(1, 'dora/d1');
+    $a->subscribe('shop/#');
+    $a->close;
+    wait_for(sub { entry('dora', 'd1')->{state} eq 'l' });
+
+    my ($b, $ack) = device(2, 'dora/d1', clean => 1);
+    is($ack->{session}, 0, 'a clean start begins a session anew');
+    $t[3]->push('users/dora', 'x');
+    $b->expect_nothing(0.5);
+    ok(1, '... with nothing subscribed to');
+    $b->subscribe('shop/#');
+    is(payloads($b, 1), 'x', '... but the inbox of a known device is kept');
+}
+
+# --- a query at any node
+
+sub devices {
+    my ($node, $user) = @_;
+    my $u = $t[$node]->http->get("/v1/shop/users/$user")->{json};
+
+    return join '; ', map { "$_->{device} $_->{state} $_->{node}"
+                            . (exists $_->{worker} ? ' worker' : '') }
+                      sort { $a->{device} cmp $b->{device} } @{$u->{devices}};
+}
+
+{
+    my ($a) = device(1, 'eve/d1');
+    my ($b) = device(2, 'eve/d2');
+    my ($gone) = device(3, 'eve/d3');
+
+    $_->subscribe('shop/#') for $a, $b, $gone;
+    $t[3]->push('users/eve', 'x');
+    $_->puback($_->expect('PUBLISH')->{id}) for $a, $gone;
+
+    $gone->disconnect;
+    $b->close;
+
+    ok(wait_for(sub { devices(3, 'eve') eq 'd1 online n1; '
+                      . 'd2 lingering n2; d3 offline n3' }),
+       'presence, from a node that has none of them online')
+        or diag devices(3, 'eve');
+    is(devices(1, 'eve'), 'd1 online n1 worker; d2 lingering n2; '
+       . 'd3 offline n3', '... and from one that has');
+    ok(wait_for(sub { devices(1, 'eve') =~ /d2 offline/ }, 8),
+       '... lingering ends');
+
+    my $u = $t[1]->http->get('/v1/shop/users/eve')->{json};
+    my %queued = map { $_->{device} => $_->{queued} } @{$u->{devices}};
+    is_deeply([$u->{queued}, @queued{qw(d1 d2 d3)}], [1, 0, 1, 0],
+              '... what waits, in all and of each device');
+    is($r->command('HGET', 'np:{shop:eve}q', 'a') // 0, 0,
+       'what one device has not acknowledged stays');
+
+    my ($back) = device(1, 'eve/d2', auto => 1);
+    like(payloads($back, 1), qr/^x/, '... until it is back, elsewhere');
+    ok(wait_for(sub {
+           ($r->command('HGET', 'np:{shop:eve}q', 'a') // 0) == 1
+           && !defined $r->command('HGET', 'np:{shop:eve}q', '1')
+       }), '... and has got it');
+}
+
+# --- idle
+
+{
+    my ($a) = device(1, 'ida/d1');
+    $a->subscribe('shop/#');
+    sleep 1;
+
+    my $calls = sub {
+        my $s = $r->command('INFO', 'commandstats');
+        my ($n) = $s =~ /cmdstat_hset:calls=(\d+)/;
+        my ($m) = $s =~ /cmdstat_hgetall:calls=(\d+)/;
+        return [$n, $m];
+    };
+    my ($h, $g) = @{$calls->()};
+    sleep 2;
+    my ($h2, $g2) = @{$calls->()};
+    my $beats = 3 * 3;
+
+    cmp_ok($h2 - $h, '<=', $beats, 'an idle session writes nothing');
+    cmp_ok($g2 - $g, '<=', $beats, '... and asks for nothing');
+}
+
+# --- Redis is away
+
+{
+    my ($a) = device(1, 'finn/d1');
+    $a->subscribe('shop/#');
+    $t[1]->push('users/finn', 'x');
+    my $p = $a->expect('PUBLISH');
+
+    $r->kill9;
+    $a->puback($p->{id});
+    $a->ping;
+    ok(1, 'while Redis is away a device stays connected');
+    $a->close;
+    sleep 0.2;
+
+    my ($b, $ack) = device(1, 'finn/d1');
+    is_deeply([@$ack{qw(code session)}], [0, 1],
+              '... and may come back to its node');
+    (undef, $ack) = device(1, 'gus/d1');
+    is($ack->{code}, 0x88, '... a stranger is refused');
+    (undef, $ack) = device(1, 'gus/d1', version => 4);
+    is($ack->{code}, 3, '... in MQTT 3.1.1 as well');
+    (undef, $ack) = device(2, 'finn/d1');
+    is($ack->{code}, 0x88, '... and so is one that another node has');
+
+    $r->start;
+    ok(wait_for(sub {
+           my $e = eval { entry('finn', 'd1') } or return 0;
+           ($e->{node} // '') eq 'n1' && $e->{state} eq 'o'
+       }, 20), 'when Redis is back, empty, its devices are written to it');
+
+    my ($c) = device(2, 'finn/d1');
+    my ($d) = grep { $_->{type} eq 'DISCONNECT' } $b->drain(1);
+    is($d && $d->{code}, 0x8e, '... and move as before');
+}
+
+done_testing();
