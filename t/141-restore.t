@@ -25,7 +25,7 @@ BEGIN {
 }
 
 repeat_each(1);
-plan tests => repeat_each() * 16;
+plan tests => repeat_each() * 18;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -372,3 +372,51 @@ sub {
 done: 20000 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 0 devices made known
 exit 0
 4000
+
+
+
+=== TEST 9: devices get what they had not acknowledged, once and in order
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my @one = (auto => 0, client => 'phone', user => 'shop/alice');
+
+    up();
+    my $phone = $::cluster->dialogue(1)->client(@one);
+    $phone->subscribe('shop/#');
+    push_to('users/alice/messages', "a$_") for 1 .. 3;
+    push_to('users/bob/messages', "b$_") for 1 .. 3;
+    $phone->puback($_->{id}) for map { $phone->expect('PUBLISH') } 1 .. 2;
+    journaled(6);
+
+    for (1 .. 100) {
+        last if ($::db->value('SELECT everyone FROM ngx_push_ack WHERE '
+                              . "user = 'alice'") // 0) == 2;
+        sleep 0.1;
+    }
+    $t->say(map { "@$_" } $::db->sql('SELECT user, device, acked, everyone '
+                                     . 'FROM ngx_push_ack'));
+    $::cluster->stop;
+    $::redis->flushall;
+    $t->say(restore('127.0.0.1:' . $::redis->port));
+    $::cluster->start;
+
+    for my $user ('alice', 'bob') {
+        my $c = $::cluster->dialogue(1)->client(client => 'phone',
+                                                user => "shop/$user");
+        $c->subscribe('shop/#');
+        $t->say(join ' ', map { $c->expect('PUBLISH')->{payload} }
+                          1 .. ($user eq 'bob' ? 3 : 1));
+        $c->expect_nothing(0.3);
+    }
+
+    down();
+    return $t->text;
+}
+--- mqtt_out
+alice phone 2 2
+done: 7 rows: 4 messages put back in place, 0 appended as new, 2 left alone; 2 logs made, 1 devices made known
+exit 0
+a3
+b1 b2 b3
