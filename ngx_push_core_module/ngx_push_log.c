@@ -408,6 +408,14 @@ ngx_push_log_trim(ngx_push_shard_t *sh, ngx_push_log_t *log, uint64_t seq)
             break;
         }
 
+        if (m->seq <= log->floor) {
+
+            /* an answer is being filled in that has to know */
+
+            ngx_push_set(log->slot.flags,
+                         log->slot.flags + NGX_PUSH_LOG_SHED);
+        }
+
         ngx_push_message_end(sh, m);
         ngx_push_commit_long();
     }

@@ -31,6 +31,9 @@
 
 #define NGX_PUSH_LOG_STALE      0x01
 #define NGX_PUSH_LOG_DOUBT      0x02   /* the store's is another one */
+#define NGX_PUSH_LOG_SHED       0x10   /* counts in the bits from here up: a
+                                          message at or below the floor went
+                                          for another reason than its time */
 
 #define NGX_PUSH_LOG_ASKED      0x80000000   /* in log.check: being compared */
 

@@ -15,6 +15,8 @@ static ngx_push_log_t *ngx_push_mirror_find(ngx_push_shard_t *sh,
     ngx_push_target_t *t, ngx_push_notices_t *ns);
 static ngx_int_t ngx_push_mirror_place(ngx_push_shard_t *sh,
     ngx_push_log_t **plog, ngx_push_mirror_t *m, ngx_uint_t online);
+static ngx_uint_t ngx_push_mirror_older(ngx_push_shard_t *sh,
+    ngx_push_mirror_t *m);
 static ngx_int_t ngx_push_mirror_other(ngx_push_shard_t *sh,
     ngx_push_log_t *log, ngx_push_mirror_t *m);
 static ngx_int_t ngx_push_mirror_append(ngx_push_shard_t *sh,
@@ -156,6 +158,16 @@ ngx_push_mirror_place(ngx_push_shard_t *sh, ngx_push_log_t **plog,
     }
 
     if (log == NULL) {
+
+        if (m->target.kind == NGX_PUSH_INBOX
+            && ngx_push_mirror_older(sh, m))
+        {
+            ngx_push_need_users(sh, m->target.hash);
+            ngx_push_need_later(&m->target, NGX_PUSH_GAP_WAIT);
+
+            return NGX_AGAIN;
+        }
+
         log = ngx_push_log_make(sh, &m->target);
 
         if (log == NULL) {
@@ -188,6 +200,40 @@ ngx_push_mirror_place(ngx_push_shard_t *sh, ngx_push_log_t **plog,
     }
 
     return NGX_OK;
+}
+
+
+/* Has a device had to do with a newer incarnation of its inbox? */
+
+static ngx_uint_t
+ngx_push_mirror_older(ngx_push_shard_t *sh, ngx_push_mirror_t *m)
+{
+    ngx_push_ref_t      *table, ref, sref;
+    ngx_push_sub_t      *sub;
+    ngx_push_session_t  *s;
+
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
+
+    for (ref = table[m->target.hash & sh->mask]; ref; ref = s->hnext) {
+        s = ngx_push_ptr(ref);
+
+        if (s->user_hash != m->target.hash) {
+            continue;
+        }
+
+        for (sref = s->subs; sref; sref = sub->next) {
+            sub = ngx_push_ptr(sref);
+
+            if (sub->kind == NGX_PUSH_INBOX
+                && sub->product == m->target.product->id
+                && sub->incarnation > m->incarnation)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 

@@ -17,7 +17,7 @@
  * store there is; what is above "last" or at or below "floor" is not known
  * here, and is fetched before a cursor passes it.  "known" is the last number
  * the store is known to have given: known > last means a gap to be fetched.
- * With the embedded store the zone is the store: floor 0, known = last.
+ * With the embedded store the zone is the store: floor and known are 0.
  *
  * The incarnation and all numbers are the store's.  When the store comes with
  * another incarnation, messages of the old one that a device of this node has
@@ -91,6 +91,7 @@ typedef struct {
     ngx_uint_t           skip;         /* not of use any more */
     uint64_t             at;           /* as far as it has come */
     ngx_push_ref_t       hint;         /* message put in last */
+    ngx_uint_t           shed;         /* of the log, as it was filled */
 } ngx_push_fill_t;
 
 ngx_int_t ngx_push_mirror_begin(ngx_push_fill_t *f);

@@ -94,6 +94,8 @@ ngx_push_mirror_begin(ngx_push_fill_t *f)
         f->full = 1;
     }
 
+    f->shed = log ? log->slot.flags / NGX_PUSH_LOG_SHED : 0;
+
     ngx_push_end();
 
     return rc;
@@ -158,6 +160,7 @@ ngx_push_fill_log(ngx_push_shard_t *sh, ngx_push_fill_t *f)
 
         ngx_push_mirror_start(sh, log, f->incarnation, f->at);
         ngx_push_set(log->check, 0);
+        f->shed = log->slot.flags / NGX_PUSH_LOG_SHED;
     }
 
     if (log->incarnation != f->incarnation) {
@@ -359,7 +362,15 @@ ngx_push_fill_cover(ngx_push_shard_t *sh, ngx_push_log_t *log,
 
     } else {
 
-        if (f->after < log->floor && all) {
+        if (f->after < log->floor && all
+            && f->shed != log->slot.flags / NGX_PUSH_LOG_SHED)
+        {
+            /* some of it has gone again: once more from the start */
+
+            all = 0;
+            f->skip = 1;
+
+        } else if (f->after < log->floor && all) {
             more = 1;
 
             if (upto < log->floor) {

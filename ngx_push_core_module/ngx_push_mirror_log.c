@@ -32,7 +32,9 @@ ngx_push_mirror_start(ngx_push_shard_t *sh, ngx_push_log_t *log,
     ngx_push_set(log->ended, 0);
     ngx_push_set(log->load, 0);
     ngx_push_set(log->check, ngx_push_zone->head->check);
-    ngx_push_set(log->slot.flags, log->slot.flags & ~NGX_PUSH_LOG_DOUBT);
+    ngx_push_set(log->slot.flags,
+                 (log->slot.flags & ~NGX_PUSH_LOG_DOUBT)
+                 + NGX_PUSH_LOG_SHED);
 }
 
 
@@ -206,7 +208,7 @@ ngx_push_sub_turn(ngx_push_shard_t *sh, ngx_push_shard_t *ch,
 
         /* what was in flight has ended with its log */
 
-        ngx_push_window_purge(sh, s, ngx_push_ref(sub));
+        ngx_push_window_purge(sh, s, ngx_push_ref(sub), 0);
     }
 
     ngx_push_set(sub->incarnation, next->incarnation);
@@ -242,6 +244,10 @@ ngx_push_mirror_shed(ngx_push_shard_t *sh, ngx_push_log_t *log,
 
         if (m->seq > log->floor) {
             ngx_push_set(log->floor, m->seq);
+
+        } else {
+            ngx_push_set(log->slot.flags,
+                         log->slot.flags + NGX_PUSH_LOG_SHED);
         }
 
         if (log->acked < log->floor) {
@@ -285,7 +291,7 @@ ngx_push_mirror_build(ngx_push_shard_t *sh, ngx_push_mirror_t *m)
 static ngx_uint_t
 ngx_push_mirror_room(ngx_push_shard_t *sh)
 {
-    ngx_uint_t        i, n;
+    ngx_uint_t        i, n, keep;
     ngx_push_log_t   *log;
     ngx_push_ref_t   *table, ref;
 
@@ -300,17 +306,27 @@ ngx_push_mirror_room(ngx_push_shard_t *sh)
             log = ngx_push_ptr(ref);
 
             if (log->count == 0 || log->kind == NGX_PUSH_UPLINK
-                || (log->slot.flags & NGX_PUSH_LOG_STALE)
-                || ngx_push_mirror_wanted(sh, log))
+                || (log->slot.flags & NGX_PUSH_LOG_STALE))
             {
                 continue;
             }
 
-            n += log->count;
-            ngx_push_mirror_shed(sh, log, 0);
+            keep = 0;
 
-            if (log->floor < log->last) {
+            if (ngx_push_mirror_wanted(sh, log)) {
+
+                /* most members of a channel have had what is old in it */
+
+                keep = log->kind == NGX_PUSH_INBOX ? log->count
+                                                   : (log->count + 1) / 2;
+            }
+
+            n += log->count - keep;
+            ngx_push_mirror_shed(sh, log, keep);
+
+            if (keep == 0 && log->floor < log->last) {
                 ngx_push_set(log->floor, log->last);
+                ngx_push_set(log->acked, log->last);
             }
 
             ngx_push_commit();

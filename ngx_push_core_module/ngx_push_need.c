@@ -317,11 +317,17 @@ ngx_push_need_inbox(ngx_push_session_t *s, ngx_push_sub_t *sub)
 void
 ngx_push_need_forget(ngx_push_shard_t *sh, ngx_push_log_t *log)
 {
-    uint64_t             hash;
+    ngx_push_need_users(sh, ngx_push_hash(0, ngx_push_log_name(log),
+                                          log->name_len));
+}
+
+
+void
+ngx_push_need_users(ngx_push_shard_t *sh, uint64_t hash)
+{
     ngx_push_ref_t      *table, ref;
     ngx_push_session_t  *s;
 
-    hash = ngx_push_hash(0, ngx_push_log_name(log), log->name_len);
     table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
 
     for (ref = table[hash & sh->mask]; ref; ref = s->hnext) {

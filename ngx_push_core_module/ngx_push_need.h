@@ -52,6 +52,7 @@ void ngx_push_need_session(ngx_push_session_t *s);
 /* A log goes that lacked something: its user's sessions ask. */
 
 void ngx_push_need_forget(ngx_push_shard_t *sh, ngx_push_log_t *log);
+void ngx_push_need_users(ngx_push_shard_t *sh, uint64_t user_hash);
 
 /* What is after "last" is asked for: now, or when it is due. */
 

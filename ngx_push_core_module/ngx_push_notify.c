@@ -204,15 +204,24 @@ ngx_push_notify_try(ngx_push_shard_t *sh, ngx_push_log_t *log,
         before = ngx_max(before, log->floor);
     }
 
-    if (ngx_push_sub_inbox(sh, s, sub) != log || sub->sent < before
-        || ngx_push_pin(m) != NGX_OK)
-    {
+    if (ngx_push_sub_inbox(sh, s, sub) != log || sub->sent < before) {
+        return NGX_AGAIN;
+    }
+
+    if (sub->sent >= m->seq) {
+
+        /* a mirror may be late, and the device have had it elsewhere */
+
+        return NGX_DECLINED;
+    }
+
+    if (ngx_push_pin(m) != NGX_OK) {
         return NGX_AGAIN;
     }
 
     rc = ngx_push_take_message(sh, s, sub, m, &taken->out, ngx_push_now());
 
-    if (sub->lag == 0) {
+    if (sub->lag == 0 && rc != NGX_AGAIN) {
         ngx_push_moved_note(pc);
     }
 

@@ -551,7 +551,7 @@ ngx_push_sub_merge(ngx_push_shard_t *sh, ngx_push_session_t *s,
         return;
     }
 
-    ngx_push_sub_rewind(sh, s, sub);
+    ngx_push_sub_rewind(sh, s, sub, 0);
 
     ngx_push_set(sub->incarnation, as->incarnation);
     ngx_push_set(sub->sent, as->sent);
@@ -643,7 +643,7 @@ ngx_push_sub_free(ngx_push_shard_t *sh, ngx_push_session_t *s,
         /* void */
     }
 
-    ngx_push_window_purge(sh, s, ngx_push_ref(sub));
+    ngx_push_window_purge(sh, s, ngx_push_ref(sub), 0);
 
     if (kind == NGX_PUSH_INBOX) {
         log = ngx_push_sub_inbox(sh, s, sub);

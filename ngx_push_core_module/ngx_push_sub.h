@@ -118,10 +118,13 @@ ngx_int_t ngx_push_sub_restore(ngx_push_shard_t *sh, ngx_push_session_t *s,
 
 void ngx_push_subs_prune(ngx_push_shard_t *sh, ngx_push_session_t *s);
 
-/* What is in flight of a subscription will be sent anew. */
+/*
+ * What is in flight of a subscription will be sent anew: all of it, or from a
+ * message on that has others of it before it in the window.
+ */
 
 void ngx_push_sub_rewind(ngx_push_shard_t *sh, ngx_push_session_t *s,
-    ngx_push_sub_t *sub);
+    ngx_push_sub_t *sub, uint64_t from);
 
 /* The log of an inbox subscription, the cursor set to it; NULL: none. */
 
@@ -146,10 +149,10 @@ void ngx_push_window_drop(ngx_push_shard_t *sh, ngx_push_session_t *s);
 ngx_uint_t ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
     ngx_push_inflight_t *e);
 
-/* Takes the entries of one subscription out of the window. */
+/* Takes the entries of one subscription out of the window, those >= "from" */
 
 void ngx_push_window_purge(ngx_push_shard_t *sh, ngx_push_session_t *s,
-    ngx_push_ref_t sub);
+    ngx_push_ref_t sub, uint64_t from);
 
 
 /* wills */

@@ -23,8 +23,8 @@ static ngx_int_t ngx_push_take_again(ngx_push_take_t *t,
     ngx_push_inflight_t *e);
 static ngx_push_log_t *ngx_push_take_of(ngx_push_take_t *t,
     ngx_push_sub_t *sub, ngx_push_shard_t *ch, ngx_push_log_t *log);
-static ngx_uint_t ngx_push_take_before(ngx_push_session_t *s,
-    ngx_push_ref_t entry);
+static ngx_uint_t ngx_push_take_first(ngx_push_session_t *s,
+    ngx_push_inflight_t *e);
 static ngx_uint_t ngx_push_take_open(ngx_push_session_t *s);
 
 
@@ -485,24 +485,23 @@ ngx_push_take_of(ngx_push_take_t *t, ngx_push_sub_t *sub,
 }
 
 
-/* How many in the window before an entry are of its subscription. */
+/* Is an entry of the window the oldest of its subscription? */
 
 static ngx_uint_t
-ngx_push_take_before(ngx_push_session_t *s, ngx_push_ref_t entry)
+ngx_push_take_first(ngx_push_session_t *s, ngx_push_inflight_t *e)
 {
-    ngx_uint_t            n;
     ngx_push_ref_t        ref;
-    ngx_push_inflight_t  *e, *f;
+    ngx_push_inflight_t  *f;
 
-    n = 0;
-    e = ngx_push_ptr(entry);
-
-    for (ref = s->first; ref != entry; ref = f->next) {
+    for (ref = s->first; ref != ngx_push_ref(e); ref = f->next) {
         f = ngx_push_ptr(ref);
-        n += (f->sub == e->sub);
+
+        if (f->sub == e->sub) {
+            return 0;
+        }
     }
 
-    return n;
+    return 1;
 }
 
 
@@ -568,8 +567,8 @@ ngx_push_retake(ngx_push_conn_t *conn, ngx_uint_t *cursor,
              * what is in flight behind it of the same log.
              */
 
-            *cursor -= ngx_push_take_before(t.s, ngx_push_ref(e));
-            ngx_push_sub_rewind(t.sh, t.s, ngx_push_ptr(e->sub));
+            ngx_push_sub_rewind(t.sh, t.s, ngx_push_ptr(e->sub),
+                                ngx_push_take_first(t.s, e) ? 0 : e->seq);
             ngx_push_commit();
 
             for (ref = t.s->first, i = 0; ref && i < *cursor; i++) {

@@ -344,15 +344,26 @@ ngx_push_window_pass(ngx_push_shard_t *sh, ngx_push_session_t *s,
 
 void
 ngx_push_sub_rewind(ngx_push_shard_t *sh, ngx_push_session_t *s,
-    ngx_push_sub_t *sub)
+    ngx_push_sub_t *sub, uint64_t from)
 {
+    uint64_t  acked;
+
+    acked = sub->sent - sub->lag;
+
     /* the cursor first: the entries go one by one, with commits in between */
 
-    ngx_push_set(sub->sent, sub->sent - sub->lag);
-    ngx_push_set(sub->lag, 0);
+    if (from) {
+        ngx_push_set(sub->sent, from - 1);
+        ngx_push_set(sub->lag, (uint32_t) (from - 1 - acked));
+
+    } else {
+        ngx_push_set(sub->sent, acked);
+        ngx_push_set(sub->lag, 0);
+    }
+
     ngx_push_set(sub->hint, 0);
 
-    ngx_push_window_purge(sh, s, ngx_push_ref(sub));
+    ngx_push_window_purge(sh, s, ngx_push_ref(sub), from);
 }
 
 
@@ -430,7 +441,7 @@ ngx_push_window_drop(ngx_push_shard_t *sh, ngx_push_session_t *s)
 
 void
 ngx_push_window_purge(ngx_push_shard_t *sh, ngx_push_session_t *s,
-    ngx_push_ref_t sub)
+    ngx_push_ref_t sub, uint64_t from)
 {
     ngx_push_ref_t        ref;
     ngx_push_inflight_t  *e, *prev;
@@ -441,7 +452,7 @@ ngx_push_window_purge(ngx_push_shard_t *sh, ngx_push_session_t *s,
         e = ngx_push_ptr(ref);
         ref = e->next;
 
-        if (e->sub == sub) {
+        if (e->sub == sub && e->seq >= from) {
             (void) ngx_push_window_remove(sh, s, prev, e);
             ngx_push_commit_long();
 

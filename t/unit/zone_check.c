@@ -402,6 +402,25 @@ check_log(ngx_push_shard_t *sh, ngx_push_log_t *log)
                    ngx_push_ref(log), log->count, n, log->tail, prev);
     }
 
+    if (log->floor > log->last
+        || (!ngx_push_mirrored && (log->floor || log->known || log->load
+                                   || log->slot.flags))
+        || (log->slot.flags & (NGX_PUSH_LOG_SHED - 1)
+            & ~(NGX_PUSH_LOG_STALE|NGX_PUSH_LOG_DOUBT)))
+    {
+        look_fault("log %x: floor %lu, last %lu, known %lu, flags %x",
+                   ngx_push_ref(log), (unsigned long) log->floor,
+                   (unsigned long) log->last, (unsigned long) log->known,
+                   log->slot.flags);
+    }
+
+    if ((log->slot.flags & NGX_PUSH_LOG_STALE)
+        && (log->subs || log->members || log->incarnation == 0))
+    {
+        look_fault("log %x: of a former incarnation, %u subs, members %x",
+                   ngx_push_ref(log), log->subs, log->members);
+    }
+
     if ((log->empty != 0)
         != ((look_seen[ngx_push_ref(log)] & SEEN_LIST) != 0))
     {

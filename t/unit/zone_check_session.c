@@ -109,7 +109,7 @@ check_cursor(ngx_push_session_t *s, ngx_push_sub_t *sub)
                    (unsigned long) first, (unsigned long) seq);
     }
 
-    if (sub->kind == NGX_PUSH_INBOX) {
+    if (sub->kind == NGX_PUSH_INBOX || ngx_push_mirrored) {
         return;
     }
 
@@ -239,6 +239,10 @@ look_session(ngx_push_shard_t *sh, ngx_push_session_t *s)
     if ((s->will_at != 0) != ((look_seen[ref] & SEEN_WILL) != 0)) {
         look_fault("session %x: will due %u, listed %u", ref, s->will_at,
                    look_seen[ref] & SEEN_WILL);
+    }
+
+    if (s->slot.flags & ~NGX_PUSH_SESSION_AWAY) {
+        look_fault("session %x: flags %x", ref, s->slot.flags);
     }
 
     check_subs(sh, s);

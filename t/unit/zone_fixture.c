@@ -25,6 +25,8 @@ setup_with(const char *file)
     zone_check_inboxes = 1;
     ngx_memzero(sim_conns, sizeof(sim_conns));
     sim_window = 4;
+    sim_seen = NULL;
+    ngx_memzero(&sim_claimed, sizeof(ngx_push_claim_t));
     sim_sub_qos = 1;
     sim_save_qos = 1;
 

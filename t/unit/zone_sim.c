@@ -45,6 +45,9 @@ ngx_uint_t          sim_window = 4;
 ngx_uint_t          sim_sub_qos = 1;
 ngx_uint_t          sim_save_qos = 1;
 
+void              (*sim_seen)(sim_conn_t *c, ngx_push_out_t *out);
+ngx_push_claim_t    sim_claimed;
+
 uint32_t            sim_save_key;
 
 /* of all processes: keys that are repeated, and the last one ever given */
@@ -111,7 +114,7 @@ sim_name(ngx_str_t *name, u_char *buf, const char *prefix, ngx_uint_t number)
 }
 
 
-static void
+void
 sim_target(ngx_push_target_t *t, u_char *buf, ngx_push_kind_t kind,
     ngx_uint_t product, ngx_uint_t number)
 {
@@ -176,6 +179,10 @@ sim_got(sim_conn_t *c, ngx_push_out_t *out)
 
     c->ndelivered++;
     c->last_seq = out->seq;
+
+    if (sim_seen) {
+        sim_seen(c, out);
+    }
 
     if (c->push.blocked) {
         sim_fault("to one that is blocked", out);
@@ -362,7 +369,7 @@ sim_warm(ngx_push_conn_t *pc)
 
 /* --- single steps */
 
-static size_t
+size_t
 sim_body(u_char *p, ngx_push_kind_t kind, ngx_uint_t product,
     ngx_uint_t number, size_t size)
 {
@@ -417,6 +424,7 @@ sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
     c->used = 1;
     c->product = product;
     c->user = user;
+    c->device = device;
 
     claim.product = &stub_product[product];
     claim.conn = &c->push;
@@ -424,6 +432,10 @@ sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
     claim.window = sim_window;
     claim.expiry = expiry;
     claim.clean = clean;
+
+    claim.packed = sim_claimed.packed;
+    claim.newer = sim_claimed.newer;
+    claim.registered = sim_claimed.registered;
 
     sim_name(&claim.user, ubuf, "user", user);
     sim_name(&claim.device, dbuf, "device", device);

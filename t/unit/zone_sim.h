@@ -36,6 +36,7 @@ typedef struct {
     ngx_uint_t           used;
     ngx_uint_t           product;      /* of the token */
     ngx_uint_t           user;
+    ngx_uint_t           device;
     ngx_uint_t           ndelivered;   /* all that was written to it */
     ngx_uint_t           nonce;        /* of them without an id */
     ngx_uint_t           kicks;
@@ -83,6 +84,18 @@ void sim_take(sim_conn_t *c);
 void sim_settle(sim_conn_t *c);
 void sim_block(sim_conn_t *c);
 void sim_unblock(sim_conn_t *c);
+
+/* A target, and a payload as it has to be; "buf" takes the name. */
+
+void sim_target(ngx_push_target_t *t, u_char *buf, ngx_push_kind_t kind,
+    ngx_uint_t product, ngx_uint_t number);
+size_t sim_body(u_char *p, ngx_push_kind_t kind, ngx_uint_t product,
+    ngx_uint_t number, size_t size);
+
+/* Told of every delivery; what the register has of the device of a claim. */
+
+extern void              (*sim_seen)(sim_conn_t *c, ngx_push_out_t *out);
+extern ngx_push_claim_t    sim_claimed;
 
 /* Of claims and subscriptions, messages from now on; 4, 1 and 1. */
 

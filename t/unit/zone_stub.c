@@ -108,7 +108,14 @@ stub_speed(ngx_uint_t speed)
 void
 stub_pass(ngx_uint_t seconds)
 {
-    stub_base += seconds * 1000;
+    stub_wait(seconds * 1000);
+}
+
+
+void
+stub_wait(ngx_msec_t ms)
+{
+    stub_base += ms;
     stub_time();
 }
 

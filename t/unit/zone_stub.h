@@ -41,6 +41,7 @@ void stub_init(size_t size, const char *file);
 
 void stub_speed(ngx_uint_t speed);
 void stub_pass(ngx_uint_t seconds);
+void stub_wait(ngx_msec_t ms);
 void stub_time(void);
 
 /* Opens the zone as the master does; the products get their numbers. */
