@@ -30,7 +30,7 @@ __DATA__
 --- mqtt eval
 sub {
     my ($t) = @_;
-    my $s = Push::Redis::Sentinel->new->start;
+    my $s = Push::Redis::Sentinel->new(down_after => 5000)->start;
     my $c = Push::Cluster->ledger(redis => $s);
 
     # until it is told, the old master takes what nobody will have

@@ -29,7 +29,7 @@ __DATA__
 --- mqtt eval
 sub {
     my ($t) = @_;
-    my $k = Push::Redis::Cluster->new->start;
+    my $k = Push::Redis::Cluster->new(node_timeout => 8000)->start;
     my $c = Push::Cluster->ledger(redis => $k);
 
     # of users, of the broadcasts, of the leases, and of a node's bus
