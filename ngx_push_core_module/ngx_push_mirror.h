@@ -130,9 +130,10 @@ uint64_t ngx_push_publisher_hash(ngx_push_product_t *product,
 
 /*
  * A session as bytes, for the register to keep: protocol, session expiry, and
- * each subscription with its options and cursor (acknowledged part).  Network
- * order, a version first; products and groups by name, the session's own
- * product as empty.  The window is not in it: what was in flight is sent anew.
+ * each subscription with its options and cursor (acknowledged part), but for
+ * the one in the inbox of the session's own product, which the register keeps
+ * for itself.  A version first; products and groups by name.  The window is
+ * not in it: what was in flight is sent anew.
  */
 
 #define NGX_PUSH_PACKED_MAX     65536
@@ -158,6 +159,11 @@ typedef struct {
 
 ngx_int_t ngx_push_session_pack(ngx_push_handle_t session,
     ngx_push_snapshot_t *snap, u_char *buf, size_t size);
+
+
+/* The protocol (4, 5) of one packed; 0: not known. */
+
+ngx_uint_t ngx_push_packed_proto(ngx_str_t *packed);
 
 
 /*

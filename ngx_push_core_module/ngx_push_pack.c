@@ -5,13 +5,18 @@
 
 
 /*
- * Sessions as bytes, for the register to keep:
+ * Sessions as bytes, for the register to keep, and as few as can be: many
+ * millions of them are kept, and Redis packs what has at most 64.  Numbers are
+ * written in groups of seven bits, the lowest first.
  *
- *   version 1, protocol, marks (1 byte each), session expiry (4), when it left
- *   (4, wall clock; 0: it is online), number of subscriptions (2), and each of
- *   these: kind, flags, length of the product's name (0: the session's own),
- *   the name, for a group its name likewise; two subscription ids (4 each) if
- *   one is set; incarnation and cursor (8 each) if there is one.
+ *   version 1 and marks (1 byte), session expiry, when it left (wall clock; 0:
+ *   it is online), number of subscriptions, and each of these: kind, flags (1
+ *   byte each), length and name of the product if it is not the session's own,
+ *   of a group its length and name; two subscription ids if one is set;
+ *   incarnation and cursor if there is one.
+ *
+ * The cursor in the inbox of its own product is not among it: the register
+ * keeps that apart, for all to see.
  *
  * They come back from another machine, so they are looked through to the end
  * before any of it counts.
@@ -23,17 +28,18 @@
 #include "ngx_push_token.h"
 
 
-#define NGX_PUSH_PACK_VERSION   1
-#define NGX_PUSH_PACK_HEAD      13
-
-/* marks */
+/* the first byte */
 
 #define NGX_PUSH_PACK_MQTT      0x01   /* there is an MQTT session */
+#define NGX_PUSH_PACK_V5        0x02   /* the protocol, else 3.1.1 */
+#define NGX_PUSH_PACK_VERSION   0x10
+#define NGX_PUSH_PACK_VERSIONS  0xf0
 
 /* flags of a subscription: those of its own that last, and these */
 
 #define NGX_PUSH_PACK_IDS       NGX_PUSH_SUB_MEMBER
 #define NGX_PUSH_PACK_CURSOR    NGX_PUSH_SUB_CHECKED
+#define NGX_PUSH_PACK_FOREIGN   NGX_PUSH_SUB_ASKED
 
 #define NGX_PUSH_PACK_FLAGS     (NGX_PUSH_SUB_BOUND|NGX_PUSH_SUB_NO_LOCAL     \
                                  |NGX_PUSH_SUB_BIND_QOS1                      \
@@ -59,7 +65,6 @@ typedef struct {
 
 
 typedef struct {
-    ngx_uint_t           proto;
     ngx_uint_t           marks;
     uint32_t             expiry;
     uint32_t             left;
@@ -68,23 +73,33 @@ typedef struct {
 
 
 static void
-ngx_push_pack_number(ngx_push_pack_t *p, uint64_t n, ngx_uint_t size)
+ngx_push_pack_byte(ngx_push_pack_t *p, ngx_uint_t n)
 {
-    if (p->bad || (size_t) (p->end - p->pos) < size) {
+    if (p->bad || p->pos == p->end) {
         p->bad = 1;
         return;
     }
 
-    while (size--) {
-        *p->pos++ = (u_char) (n >> (8 * size));
+    *p->pos++ = (u_char) n;
+}
+
+
+static void
+ngx_push_pack_number(ngx_push_pack_t *p, uint64_t n)
+{
+    while (n > 127) {
+        ngx_push_pack_byte(p, (n & 127) | 128);
+        n >>= 7;
     }
+
+    ngx_push_pack_byte(p, n);
 }
 
 
 static void
 ngx_push_pack_name(ngx_push_pack_t *p, u_char *name, size_t len)
 {
-    ngx_push_pack_number(p, len, 1);
+    ngx_push_pack_byte(p, len);
 
     if (p->bad || (size_t) (p->end - p->pos) < len) {
         p->bad = 1;
@@ -95,28 +110,45 @@ ngx_push_pack_name(ngx_push_pack_t *p, u_char *name, size_t len)
 }
 
 
-static uint64_t
-ngx_push_unpack_number(ngx_push_pack_t *p, ngx_uint_t size)
+static ngx_uint_t
+ngx_push_unpack_byte(ngx_push_pack_t *p)
 {
-    uint64_t  n;
-
-    if (p->bad || (size_t) (p->end - p->pos) < size) {
+    if (p->bad || p->pos == p->end) {
         p->bad = 1;
         return 0;
     }
 
-    for (n = 0; size; size--) {
-        n = n << 8 | *p->pos++;
+    return *p->pos++;
+}
+
+
+static uint64_t
+ngx_push_unpack_number(ngx_push_pack_t *p)
+{
+    uint64_t    n;
+    ngx_uint_t  byte, shift;
+
+    n = 0;
+
+    for (shift = 0; shift < 64; shift += 7) {
+        byte = ngx_push_unpack_byte(p);
+        n |= (uint64_t) (byte & 127) << shift;
+
+        if (byte < 128) {
+            return n;
+        }
     }
 
-    return n;
+    p->bad = 1;
+
+    return 0;
 }
 
 
 static void
 ngx_push_unpack_name(ngx_push_pack_t *p, ngx_str_t *name)
 {
-    name->len = ngx_push_unpack_number(p, 1);
+    name->len = ngx_push_unpack_byte(p);
     name->data = p->pos;
 
     if (p->bad || (size_t) (p->end - p->pos) < name->len) {
@@ -142,17 +174,20 @@ ngx_push_pack_sub(ngx_push_pack_t *p, ngx_push_conf_t *pcf,
         flags |= NGX_PUSH_PACK_IDS;
     }
 
-    if (sub->incarnation) {
+    if (sub->product != s->product) {
+        flags |= NGX_PUSH_PACK_FOREIGN;
+    }
+
+    if (sub->incarnation
+        && (sub->kind != NGX_PUSH_INBOX || sub->product != s->product))
+    {
         flags |= NGX_PUSH_PACK_CURSOR;
     }
 
-    ngx_push_pack_number(p, sub->kind, 1);
-    ngx_push_pack_number(p, flags, 1);
+    ngx_push_pack_byte(p, sub->kind);
+    ngx_push_pack_byte(p, flags);
 
-    if (sub->product == s->product) {
-        ngx_push_pack_number(p, 0, 1);
-
-    } else {
+    if (flags & NGX_PUSH_PACK_FOREIGN) {
         ngx_push_pack_name(p, product->name.data, product->name.len);
     }
 
@@ -162,13 +197,13 @@ ngx_push_pack_sub(ngx_push_pack_t *p, ngx_push_conf_t *pcf,
     }
 
     if (flags & NGX_PUSH_PACK_IDS) {
-        ngx_push_pack_number(p, sub->id[0], 4);
-        ngx_push_pack_number(p, sub->id[1], 4);
+        ngx_push_pack_number(p, sub->id[0]);
+        ngx_push_pack_number(p, sub->id[1]);
     }
 
     if (flags & NGX_PUSH_PACK_CURSOR) {
-        ngx_push_pack_number(p, sub->incarnation, 8);
-        ngx_push_pack_number(p, sub->sent - sub->lag, 8);
+        ngx_push_pack_number(p, sub->incarnation);
+        ngx_push_pack_number(p, sub->sent - sub->lag);
     }
 }
 
@@ -177,22 +212,25 @@ static void
 ngx_push_pack_session(ngx_push_pack_t *p, ngx_push_conf_t *pcf,
     ngx_push_session_t *s, ngx_push_snapshot_t *snap)
 {
-    u_char              *count;
     ngx_uint_t           n;
     ngx_push_ref_t       ref;
     ngx_push_sub_t      *sub;
     ngx_push_product_t  *product;
 
-    ngx_push_pack_number(p, NGX_PUSH_PACK_VERSION, 1);
-    ngx_push_pack_number(p, s->proto, 1);
-    ngx_push_pack_number(p, s->mqtt ? NGX_PUSH_PACK_MQTT : 0, 1);
-    ngx_push_pack_number(p, s->expiry, 4);
-    ngx_push_pack_number(p, snap->presence == NGX_PUSH_ONLINE
-                            ? 0 : (uint64_t) snap->since, 4);
-    count = p->pos;
-    ngx_push_pack_number(p, 0, 2);
-
     n = 0;
+
+    for (ref = s->subs; ref; ref = sub->next) {
+        sub = ngx_push_ptr(ref);
+        n += (ngx_push_product_by_id(pcf, sub->product) != NULL);
+    }
+
+    ngx_push_pack_byte(p, NGX_PUSH_PACK_VERSION
+                          | (s->mqtt ? NGX_PUSH_PACK_MQTT : 0)
+                          | (s->proto == 5 ? NGX_PUSH_PACK_V5 : 0));
+    ngx_push_pack_number(p, s->expiry);
+    ngx_push_pack_number(p, snap->presence == NGX_PUSH_ONLINE
+                            ? 0 : (uint64_t) snap->since);
+    ngx_push_pack_number(p, n);
 
     for (ref = s->subs; ref; ref = sub->next) {
         sub = ngx_push_ptr(ref);
@@ -200,7 +238,6 @@ ngx_push_pack_session(ngx_push_pack_t *p, ngx_push_conf_t *pcf,
 
         if (product) {
             ngx_push_pack_sub(p, pcf, s, sub, product);
-            n++;
         }
 
         if (sub->kind == NGX_PUSH_INBOX && sub->product == s->product) {
@@ -209,11 +246,17 @@ ngx_push_pack_session(ngx_push_pack_t *p, ngx_push_conf_t *pcf,
             snap->acked = sub->sent - sub->lag;
         }
     }
+}
 
-    if (!p->bad) {
-        count[0] = (u_char) (n >> 8);
-        count[1] = (u_char) n;
+
+ngx_uint_t
+ngx_push_packed_proto(ngx_str_t *packed)
+{
+    if (packed->len == 0) {
+        return 0;
     }
+
+    return (packed->data[0] & NGX_PUSH_PACK_V5) ? 5 : 4;
 }
 
 
@@ -288,15 +331,15 @@ ngx_push_session_pack(ngx_push_handle_t session, ngx_push_snapshot_t *snap,
 static void
 ngx_push_unpack_head(ngx_push_pack_t *p, ngx_push_packed_t *head)
 {
-    if (ngx_push_unpack_number(p, 1) != NGX_PUSH_PACK_VERSION) {
+    head->marks = ngx_push_unpack_byte(p);
+
+    if ((head->marks & NGX_PUSH_PACK_VERSIONS) != NGX_PUSH_PACK_VERSION) {
         p->bad = 1;
     }
 
-    head->proto = ngx_push_unpack_number(p, 1);
-    head->marks = ngx_push_unpack_number(p, 1);
-    head->expiry = ngx_push_unpack_number(p, 4);
-    head->left = ngx_push_unpack_number(p, 4);
-    head->n = ngx_push_unpack_number(p, 2);
+    head->expiry = (uint32_t) ngx_push_unpack_number(p);
+    head->left = (uint32_t) ngx_push_unpack_number(p);
+    head->n = ngx_push_unpack_number(p);
 
     if (head->n > NGX_PUSH_SUBS_MAX) {
         p->bad = 1;
@@ -309,9 +352,12 @@ ngx_push_unpack_sub(ngx_push_pack_t *p, ngx_push_packed_sub_t *sub)
 {
     ngx_memzero(sub, sizeof(ngx_push_packed_sub_t));
 
-    sub->kind = ngx_push_unpack_number(p, 1);
-    sub->flags = ngx_push_unpack_number(p, 1);
-    ngx_push_unpack_name(p, &sub->product);
+    sub->kind = ngx_push_unpack_byte(p);
+    sub->flags = ngx_push_unpack_byte(p);
+
+    if (sub->flags & NGX_PUSH_PACK_FOREIGN) {
+        ngx_push_unpack_name(p, &sub->product);
+    }
 
     if (sub->kind == NGX_PUSH_GROUP) {
         ngx_push_unpack_name(p, &sub->group);
@@ -327,13 +373,13 @@ ngx_push_unpack_sub(ngx_push_pack_t *p, ngx_push_packed_sub_t *sub)
     }
 
     if (sub->flags & NGX_PUSH_PACK_IDS) {
-        sub->id[0] = ngx_push_unpack_number(p, 4);
-        sub->id[1] = ngx_push_unpack_number(p, 4);
+        sub->id[0] = (uint32_t) ngx_push_unpack_number(p);
+        sub->id[1] = (uint32_t) ngx_push_unpack_number(p);
     }
 
     if (sub->flags & NGX_PUSH_PACK_CURSOR) {
-        sub->incarnation = ngx_push_unpack_number(p, 8);
-        sub->sent = ngx_push_unpack_number(p, 8);
+        sub->incarnation = ngx_push_unpack_number(p);
+        sub->sent = ngx_push_unpack_number(p);
 
         if (sub->incarnation == 0) {
             p->bad = 1;
@@ -397,8 +443,14 @@ ngx_push_unpack_one(ngx_push_shard_t *sh, ngx_push_session_t *s,
 
     t.name = (packed->kind == NGX_PUSH_INBOX) ? claim->user : packed->group;
 
-    as.incarnation = packed->incarnation;
-    as.sent = packed->sent;
+    if (t.kind == NGX_PUSH_INBOX && t.product == claim->product) {
+        as.incarnation = claim->incarnation;
+        as.sent = claim->acked;
+
+    } else {
+        as.incarnation = packed->incarnation;
+        as.sent = packed->sent;
+    }
 
     if (mqtt) {
         as.flags = packed->flags;

@@ -168,6 +168,8 @@ typedef struct {
      * of which the further one counts; the claim that it has given, or 0.
      */
     ngx_str_t            packed;
+    uint64_t             incarnation;  /* and the cursor in the inbox of its */
+    uint64_t             acked;        /*   own product, 0: none */
     unsigned             newer:1;
     uint32_t             registered;
 

@@ -25,6 +25,8 @@
 #define NGX_PUSH_KICK_WAIT      1000   /* msec */
 #define NGX_PUSH_KICK_AGAIN     3000
 #define NGX_PUSH_TAKEN_OVER     0x8e
+#define NGX_PUSH_UNKNOWN        3      /* seconds */
+#define NGX_PUSH_UNKNOWN_LONG   60
 
 
 typedef struct {
@@ -54,6 +56,7 @@ typedef struct {
 
 static ngx_push_claiming_t *ngx_push_claiming_new(ngx_push_claim_t *op);
 static u_char *ngx_push_claiming_copy(u_char *p, ngx_str_t *s);
+static ngx_uint_t ngx_push_claiming_unknown(void);
 static ngx_int_t ngx_push_claiming_send(ngx_push_claiming_t *cl,
     ngx_uint_t force);
 static void ngx_push_claiming_answer(void *data, ngx_int_t rc,
@@ -158,6 +161,38 @@ ngx_push_claiming_copy(u_char *p, ngx_str_t *s)
 }
 
 
+/*
+ * For how long a user of whom nothing is known may have devices that only
+ * their nodes know of: while somebody writes back what Redis has lost, and for
+ * as long as it takes to find that it has.
+ */
+
+static ngx_uint_t
+ngx_push_claiming_unknown(void)
+{
+    ngx_uint_t              i, n;
+    ngx_push_zone_nodes_t  *nodes;
+
+    nodes = &ngx_push_zone->head->nodes;
+
+    if (nodes->walks[NGX_PUSH_REFLUSH_SESSIONS].wanted
+        || nodes->walks[NGX_PUSH_REFLUSH_SESSIONS].running)
+    {
+        return NGX_PUSH_UNKNOWN_LONG;
+    }
+
+    n = ngx_min(nodes->nnodes, NGX_PUSH_NODES);
+
+    for (i = 0; i < n; i++) {
+        if (nodes->nodes[i].alive && nodes->nodes[i].reflush) {
+            return NGX_PUSH_UNKNOWN_LONG;
+        }
+    }
+
+    return NGX_PUSH_UNKNOWN;
+}
+
+
 /* "force": takes the claim of another node that was seen before. */
 
 static ngx_int_t
@@ -179,6 +214,8 @@ ngx_push_claiming_send(ngx_push_claiming_t *cl, ngx_uint_t force)
     } else {
         ngx_push_reg_str(&c, &none);
     }
+
+    ngx_push_reg_number(&c, ngx_push_claiming_unknown());
 
     return ngx_push_reg_send(&c, ngx_push_claiming_answer, cl);
 }
@@ -287,6 +324,12 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
         && ngx_push_device_entry(&old, value.data, value.len) == NGX_OK)
     {
         op->packed = old.rest;
+
+        if (old.incarnation > NGX_PUSH_BOUND_ONLY) {
+            op->incarnation = old.incarnation;
+            op->acked = old.acked;
+        }
+
         op->newer = !ngx_push_device_here(&old);
     }
 
@@ -322,6 +365,7 @@ ngx_push_claiming_local(ngx_push_claim_t *op, ngx_int_t rc)
     }
 
     op->newer = 0;
+    op->incarnation = 0;
     op->registered = 0;
     ngx_str_null(&op->packed);
 

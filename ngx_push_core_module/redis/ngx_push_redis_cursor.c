@@ -211,6 +211,20 @@ ngx_push_redis_void(ngx_push_product_t *product, ngx_str_t *user,
 }
 
 
+/* Once more then, for what could not end yet; else it ends by its TTL. */
+
+void
+ngx_push_redis_write_later(ngx_push_product_t *product,
+    ngx_push_product_t *own, ngx_str_t *user, ngx_str_t *device,
+    ngx_uint_t seconds)
+{
+    if (ngx_push_nstrays < NGX_PUSH_STRAYS / 2) {
+        ngx_push_stray_add(product, own, user, device, 0, '?',
+                           seconds * 1000 + 500);
+    }
+}
+
+
 static void
 ngx_push_stray_add(ngx_push_product_t *product, ngx_push_product_t *own,
     ngx_str_t *user, ngx_str_t *device, uint32_t claim, u_char state,

@@ -100,13 +100,6 @@ ngx_push_device_entry(ngx_push_device_entry_t *e, u_char *data, size_t len)
 
 
 ngx_uint_t
-ngx_push_packed_proto(ngx_str_t *packed)
-{
-    return packed->len > 1 ? packed->data[1] : 0;
-}
-
-
-ngx_uint_t
 ngx_push_device_here(ngx_push_device_entry_t *e)
 {
     return e->epoch == ngx_push_node_epoch

@@ -33,6 +33,10 @@
 #define NGX_PUSH_FIELD_MAX      (NGX_PUSH_PRODUCT_MAX + 1 + NGX_PUSH_NAME_MAX)
 #define NGX_PUSH_CALL_ARGS      14
 
+/* incarnation in the entry of who has bound an inbox and has no cursor in it */
+
+#define NGX_PUSH_BOUND_ONLY     1
+
 
 /* A device as the register has it; strings lead into what was parsed. */
 
@@ -53,10 +57,6 @@ typedef struct {
 
 ngx_int_t ngx_push_device_entry(ngx_push_device_entry_t *e, u_char *data,
     size_t len);
-
-/* The protocol of what ngx_push_session_pack() wrote; 0: not known. */
-
-ngx_uint_t ngx_push_packed_proto(ngx_str_t *packed);
 
 /* Is it of this node, and of the zone that this node has now? */
 
@@ -201,6 +201,9 @@ void ngx_push_flush_backoff(ngx_uint_t failed);
 
 void ngx_push_redis_void(ngx_push_product_t *product, ngx_str_t *user,
     ngx_str_t *device);
+void ngx_push_redis_write_later(ngx_push_product_t *product,
+    ngx_push_product_t *own, ngx_str_t *user, ngx_str_t *device,
+    ngx_uint_t seconds);
 void ngx_push_redis_strays_run(void);
 void ngx_push_redis_flush_init(ngx_cycle_t *cycle);
 void ngx_push_redis_flush_exit(void);

@@ -192,7 +192,7 @@ ngx_push_write_parts(ngx_push_write_t *w, ngx_push_snapshot_t *snap)
                 && b.target.kind == NGX_PUSH_INBOX; n++)
     {
         if (b.target.product == w->product && snap->incarnation == 0) {
-            snap->incarnation = 1;
+            snap->incarnation = NGX_PUSH_BOUND_ONLY;
         }
     }
 
@@ -207,7 +207,8 @@ ngx_push_write_parts(ngx_push_write_t *w, ngx_push_snapshot_t *snap)
             continue;
         }
 
-        snap->incarnation = b.incarnation ? b.incarnation : 1;
+        snap->incarnation = b.incarnation ? b.incarnation
+                                          : NGX_PUSH_BOUND_ONLY;
         snap->sent = b.sent;
         snap->acked = b.acked;
 
@@ -303,6 +304,7 @@ static void
 ngx_push_write_answer(void *data, ngx_int_t rc, redisReply *reply)
 {
     ngx_str_t          entry;
+    ngx_uint_t         wait;
     ngx_push_part_t   *part = data;
     ngx_push_write_t  *w;
 
@@ -352,6 +354,13 @@ ngx_push_write_answer(void *data, ngx_int_t rc, redisReply *reply)
             ngx_push_session_registered(w->session,
                                         ngx_push_reply_number(reply, 1));
         }
+    }
+
+    wait = ngx_push_reply_number(reply, 5);
+
+    if (wait) {
+        ngx_push_redis_write_later(part->product, w->product, &w->user,
+                                   &w->device, wait);
     }
 
     if (part->incarnation) {

@@ -8,6 +8,7 @@
 --      3 epoch, hexadecimal
 --      4 the claim that may be taken from another node although it is
 --        online there, or an empty string
+--      5 seconds for which other devices of the user may be unknown
 --
 -- Result {1, claim, entry before, i, l, a}; or, and then nothing was changed,
 -- {0, entry}: the device is online at another node.
@@ -31,10 +32,10 @@ end
 -- everything: as in cursor.lua, others may be known to their nodes alone.
 
 if redis.call('EXISTS', KEYS[1]) == 0 then
-    redis.call('HSET', KEYS[2], 'y', redis.call('TIME')[1] + 60)
+    redis.call('HSET', KEYS[2], 'y', redis.call('TIME')[1] + ARGV[5])
 
     if redis.call('HEXISTS', KEYS[2], 'i') == 0 then
-        redis.call('EXPIRE', KEYS[2], 60)
+        redis.call('EXPIRE', KEYS[2], ARGV[5])
     end
 end
 

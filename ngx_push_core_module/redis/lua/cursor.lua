@@ -18,9 +18,10 @@
 --     11 1: what one device has acknowledged is done with
 --     12 device_expiry, seconds
 --
--- Result {1, claim, i, l, a} written; {2, claim, i, l, a} a newer claim of
--- this node is under way, so only the cursor was; {0, entry} the device is
--- another node's.
+-- Result {1, claim, i, l, a, wait} written; {2, ...} a newer claim of this
+-- node is under way, so only the cursor was; {0, entry} the device is another
+-- node's.  "wait": seconds after which messages that all known devices have
+-- may end; 0: nothing has to wait.
 local now = tonumber(redis.call('TIME')[1])
 local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a', 'f', 'y')
 local old = redis.call('HGET', KEYS[1], ARGV[1])
@@ -142,9 +143,16 @@ else
     redis.call('EXPIRE', KEYS[1], ARGV[12])
 end
 
+-- what is not done with now may be in so many seconds
+
+local wait = 0
+
 if log[1] and done and done > number(log[3] or 0)
-   and now >= number(log[5] or 0)
+   and now < number(log[5] or 0)
 then
+    wait = number(log[5]) - now
+
+elseif log[1] and done and done > number(log[3] or 0) then
     local last = number(log[2] or 0)
     local first = math.max(number(log[4] or 1), number(log[3] or 0) + 1)
 
@@ -184,4 +192,17 @@ then
     end
 end
 
-return {outcome, claim, log[1] or '', log[2] or '', log[3] or ''}
+-- Who has all there is, in an inbox without a message, stands before whatever
+-- comes next: without numbers the entry is one of 64 bytes, which Redis packs.
+
+if state ~= '-' and number(inc, 16) > 1 and sent == acked
+   and (not log[1]
+        or inc == log[1] and number(acked) >= number(log[2])
+           and number(log[3] or 0) >= number(log[2]))
+then
+    redis.call('HSET', KEYS[1], ARGV[1],
+               table.concat({ARGV[2], ARGV[3], claim, state, since, '1', '0',
+                             '0', rest}, ' '))
+end
+
+return {outcome, claim, log[1] or '', log[2] or '', log[3] or '', wait}
