@@ -12,6 +12,9 @@
 #include "ngx_push_need.h"
 
 
+#define NGX_PUSH_TAKE_LEAP  0x7fffffff
+
+
 static void ngx_push_take_sub(ngx_push_take_t *t, ngx_push_sub_t *sub);
 static ngx_uint_t ngx_push_take_level(ngx_push_log_t *log,
     ngx_push_sub_t *sub);
@@ -108,6 +111,17 @@ ngx_push_take_message(ngx_push_shard_t *sh, ngx_push_session_t *s,
 {
     ngx_uint_t            qos;
     ngx_push_inflight_t  *e, *last;
+
+    if (m->seq - sub->sent > NGX_PUSH_TAKE_LEAP) {
+
+        /* numbers that a store has left out do not fit into the lag */
+
+        if (sub->lag) {
+            return NGX_AGAIN;
+        }
+
+        ngx_push_set(sub->sent, m->seq - 1);
+    }
 
     if (m->expire <= now
         || ((sub->flags & NGX_PUSH_SUB_NO_LOCAL)

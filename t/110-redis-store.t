@@ -269,9 +269,10 @@ is(post('users/down', 'x', 'Idempotency-Key' => '"down"')->{status}, 201,
 
 # it is another process, which may have lost something
 post('users/slow', 'x');
-is(log_of(':slow')->{l}, 65538, 'numbers are left out in a log of before');
+my $leap = log_of(':slow')->{l};
+cmp_ok($leap, '>=', 65538, 'numbers are left out in a log of before');
 post('users/slow', 'x');
-is(log_of(':slow')->{l}, 65539, '... once');
+is(log_of(':slow')->{l}, $leap + 1, '... once');
 
 ok(!$s->can('dead_workers') || !$s->dead_workers, 'no worker has died');
 $s->stop;

@@ -93,7 +93,11 @@ sub log_of {
     my ($user) = @_;
     my %h = @{$redis->command('HGETALL', "np:{shop:$user}q") // []};
 
-    return join ' ', map { "$_=" . (/^\d/ ? substr $h{$_}, -2 : $h{$_}) }
+    # how many numbers were left out is by the clock
+    my $far = sub { $_[0] =~ /^\d{5,}$/ ? 'far' : $_[0] };
+
+    return join ' ', map { $far->($_) . '=' . (/^\d/ ? substr $h{$_}, -2
+                                                     : $far->($h{$_})) }
                      grep { !/^[ix]$/ } sort keys %h;
 }
 
@@ -156,7 +160,7 @@ exit 0
 done: 8 rows: 0 messages put back in place, 0 appended as new, 8 left alone; 0 logs made, 0 devices made known
 exit 0
 1=a1 2=a2 3=a3 f=1 l=3
-1=a1 2=a2 3=a3 65540=a4 e=65539 f=1 l=65540
+1=a1 2=a2 3=a3 far=a4 e=far f=1 l=far
 
 
 
@@ -190,7 +194,7 @@ sub {
 --- mqtt_out
 done: 13 rows: 6 messages put back in place, 0 appended as new, 3 left alone; 4 logs made, 2 devices made known
 exit 0
-3=a3 65540=a4 a=2 f=3 l=65540
+3=a3 far=a4 a=2 f=3 l=far
 cursor
 1
 done: 0 rows: 0 messages put back in place, 0 appended as new, 0 left alone; 0 logs made, 0 devices made known

@@ -84,7 +84,11 @@ for n = 7, #ARGV, 3 do
 
             -- as a save would do it: what it lacks may have been given
 
-            top = top + 65536
+            local t = call('TIME')
+            local age = math.floor(t[1] * 1000 + t[2] / 1000
+                                   - tonumber(own, 16) / 1000)
+
+            top = math.max(top, age) + 65536
 
             if not dry then
                 call('HSET', log, 'e', text(top),

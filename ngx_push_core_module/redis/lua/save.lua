@@ -100,6 +100,8 @@ else
     -- "x" is when to look at the head again, and who has saved last.  If that
     -- was another process of Redis it may have given numbers that this one
     -- has never heard of, and that are known elsewhere: they are left out.
+    -- By the age of the log in milliseconds, so that a second failover, to one
+    -- that has not heard of the first either, goes on behind it.
 
     local first, limit = tonumber(m[3] or 1), tonumber(ARGV[4])
     local look, by = string.match(m[4] or '', '^(%d+) (.*)$')
@@ -111,11 +113,16 @@ else
     local e = m[5]
 
     if by ~= run then
+        local t = call('TIME')
+        local age = math.floor(t[1] * 1000 + t[2] / 1000
+                               - tonumber(inc, 16) / 1000)
+        local after = math.max(seq, age) + 65536
+
         if first >= seq then
-            first, look = seq + 65536, now + ttl
+            first, look = after, now + ttl
         end
 
-        seq = seq + 65536
+        seq = after
         e = seq - 1
         call('HSET', log, 'l', seq, 'e', e, 'f', first,
              'x', look .. ' ' .. run, seq, ARGV[1])
