@@ -8,6 +8,7 @@ use lib 't/lib';
 use Push::Test;
 use Push::Probe;
 use Push::Redis;
+use Push::Redis::Slow;
 use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -238,6 +239,97 @@ unlike($s->log, qr/open socket/, '... nor forgotten');
     $client->command('SELECT', 5);
     is($client->command('GET', 'only-in-5'), 1, '... it is the one');
     $c->server->stop;
+}
+
+# --- slow: some calls are unknown, and the connection stays
+
+{
+    my $slow = Push::Redis::Slow->new($r->port);
+    my $c    = Push::Probe->new(name => 'slow', push =>
+        'redis 127.0.0.1:' . $slow->port . '; redis_connections 1;'
+        . ' redis_timeout 1s; redis_connect_timeout 500ms;');
+    my $later = sub {
+        my ($http, @ask) = ($c->server->http_client(timeout => 30), @_);
+
+        $http->send_raw($http->format('GET', '/probe?' . join '&', @ask));
+        return sub { Push::Probe::outcomes($http->response('GET')->{body}) };
+    };
+
+    is($c->until_ok('SET', 'slow', 0), 'OK OK', 'through a slow one');
+    $c->ask('alone=1');
+    sleep 0.3;
+
+    my $reconnects = metric($c, 'redis_reconnects_total');
+    my $busy       = metric($c, 'redis_busy_total');
+    my $unknown    = metric($c, 'redis_unknown_total');
+
+    $slow->pace(0.4);
+
+    my $got = $c->calls(8, ['urgent=1'], 'INCR', 'slow');
+    my $ok  = grep { /^OK/ } keys %$got;
+
+    is_deeply($got, { ABORT => 8 - $ok, map { ("OK $_" => 1) } 1 .. $ok },
+              'an answer each 0.4 s: the first ones get theirs');
+    cmp_ok($ok, '>=', 1, '... some');
+    cmp_ok($ok, '<=', 4, '... and the late ones are unknown');
+    is(metric($c, 'redis_unknown_total') - $unknown, 8 - $ok, '... counted');
+
+    $t = time;
+    is($c->call('INCR', 'slow'), 'BUSY', 'nobody joins a long line');
+    cmp_ok(time - $t, '<', 0.3, '... which is said at once');
+    is(metric($c, 'redis_busy_total') - $busy, 1, '... and counted');
+    cmp_ok(metric($c, 'redis_inflight'), '==', 0, 'urgent ones never count');
+
+    $slow->pace(0);
+    is($c->until_ok('INCR', 'slow'), 'OK 9',
+       'late answers are thrown away, the next call has its own');
+    is_deeply($c->calls(3, 'GET', 'slow'), { 'OK 9' => 3 }, '... and on');
+    is(metric($c, 'redis_reconnects_total'), $reconnects,
+       'the connection is the same');
+    is($c->watched, 'first', '... nobody was told anything');
+
+    # held for less than the deadline
+
+    $slow->hold;
+    my $first = $later->('w=INCR', 'w=slow');
+    sleep 0.65;
+    is($c->call('INCR', 'slow'), 'BUSY', 'older than half of redis_timeout');
+    $slow->pace(0);
+    is_deeply($first->(), { 'OK 10' => 1 }, '... the old one is answered');
+    is($c->until_ok('INCR', 'slow'), 'OK 11', '... and all is well');
+
+    # calls that are late keep their place in redis_inflight until they are
+    # answered, and wait for it without end while others are
+
+    $slow->pace(0.4);
+    $got = $c->calls(6, 'INCR', 'slow');
+    cmp_ok($got->{ABORT}, '>=', 2, 'late again');
+    cmp_ok(metric($c, 'redis_inflight'), '>=', 1, '... still in flight');
+    is($c->until(sub { metric($c, 'redis_inflight') == 0 }, 5), 1,
+       '... until the answer');
+    is($r->command('GET', 'slow'), 17, 'each was done once');
+
+    # nothing at all
+
+    $slow->hold;
+    $t = time;
+    is_deeply($c->calls(3, 'INCR', 'slow'), { ABORT => 3 }, 'silence');
+    cmp_ok(time - $t, '<', 1.5, '... for redis_timeout');
+    is($c->until_watched(qr/down$/), 'yes', '... ends the connection');
+    $slow->pace(0);
+    is($c->until_watched(qr/down again$/), 'yes', '... and it comes back');
+    is($c->until_ok('INCR', 'slow'), 'OK 21', '... and serves');
+
+    # calls under way do not keep what leaves
+
+    $slow->pace(0.4);
+    $c->calls(8, ['urgent=1'], 'INCR', 'slow');
+    $t = time;
+    $c->server->stop;
+    cmp_ok(time - $t, '<', 2, 'nobody waits for late answers');
+    unlike($c->server->log, qr/exited on signal|\[(?:alert|emerg)\]/,
+           '... nor is harmed by them');
+    $slow->stop;
 }
 
 # --- something that is no Redis

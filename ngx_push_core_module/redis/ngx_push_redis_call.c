@@ -24,6 +24,8 @@ static char *ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len);
 static void ngx_push_redis_answered(redisAsyncContext *ac, void *reply,
     void *data);
 static void ngx_push_redis_job_took(ngx_push_redis_job_t *job);
+static ngx_uint_t ngx_push_redis_line(ngx_push_redis_link_t *link);
+static void ngx_push_redis_job_count(ngx_push_redis_job_t *job, ngx_int_t rc);
 
 
 uint64_t
@@ -67,6 +69,11 @@ ngx_push_redis_call(ngx_push_redis_call_t *call)
         return NGX_ERROR;
     }
 
+    if (link && !call->urgent && ngx_push_redis_line(link)) {
+        ngx_push_redis_count(redis_busy);
+        return NGX_PUSH_BUSY;
+    }
+
     job = ngx_push_redis_job_new(call);
 
     if (job == NULL) {
@@ -93,6 +100,24 @@ ngx_push_redis_call(ngx_push_redis_call_t *call)
     ngx_push_redis_count(redis_calls);
 
     return call->handler ? NGX_AGAIN : NGX_OK;
+}
+
+
+/*
+ * Is it likely that a call of now would not be answered in time?  Then it is
+ * better refused, of which something is known, and the server has less to do.
+ */
+
+static ngx_uint_t
+ngx_push_redis_line(ngx_push_redis_link_t *link)
+{
+    ngx_push_redis_job_t  *job;
+
+    job = ngx_push_redis_link_oldest(link);
+
+    return job
+           && (ngx_msec_int_t) (job->deadline - ngx_current_msec)
+              < (ngx_msec_int_t) (ngx_push_redis.conf->timeout / 2);
 }
 
 
@@ -359,10 +384,19 @@ ngx_push_redis_answered(redisAsyncContext *ac, void *data, void *privdata)
 
     ngx_push_redis_job_took(job);
 
+    if (job->late && job->own == NULL) {
+        ngx_push_redis_job_free(job);
+        job = NULL;
+    }
+
     /* one answer more than questions: hiredis would abort the process */
 
     if (reply && link->njobs == 0 && ac->c.reader->pos < ac->c.reader->len) {
         ngx_push_redis_link_close(link, "the server spoke unasked");
+    }
+
+    if (job == NULL) {
+        return;
     }
 
     if (job->own) {
@@ -399,7 +433,7 @@ ngx_push_redis_job_took(ngx_push_redis_job_t *job)
     ngx_queue_remove(&job->queue);
     link->njobs--;
 
-    if (job->own == NULL && link->use == NGX_PUSH_REDIS_POOL) {
+    if (job->own == NULL && !job->late && link->use == NGX_PUSH_REDIS_POOL) {
         link->nheld--;
     }
 
@@ -417,22 +451,9 @@ ngx_push_redis_job_done(ngx_push_redis_job_t *job, ngx_int_t rc,
     redisReply *reply)
 {
     void               *data;
-    uint64_t            usec;
     ngx_push_redis_pt   handler;
 
-    if (ngx_push_self) {
-        usec = ngx_push_redis_usec() - job->began;
-
-        ngx_push_count_add(redis_usec, usec);
-
-        if (usec > ngx_push_self->stats.redis_usec_max) {
-            ngx_push_self->stats.redis_usec_max = usec;
-        }
-
-        if (rc == NGX_ABORT) {
-            ngx_push_count(redis_aborts);
-        }
-    }
+    ngx_push_redis_job_count(job, rc);
 
     handler = job->handler;
     data = job->data;
@@ -442,5 +463,54 @@ ngx_push_redis_job_done(ngx_push_redis_job_t *job, ngx_int_t rc,
     if (handler) {
         handler(data, rc,
                 rc == NGX_OK || rc == NGX_DECLINED ? reply : NULL);
+    }
+}
+
+
+/* It stays counted in inflight: the server has still to do it. */
+
+void
+ngx_push_redis_job_late(ngx_push_redis_job_t *job)
+{
+    ngx_push_redis_pt  handler;
+
+    job->late = 1;
+
+    if (job->own) {
+        return;
+    }
+
+    job->link->nheld--;
+
+    ngx_push_redis_job_count(job, NGX_ABORT);
+
+    handler = job->handler;
+    job->handler = NULL;
+
+    if (handler) {
+        handler(job->data, NGX_ABORT, NULL);
+    }
+}
+
+
+static void
+ngx_push_redis_job_count(ngx_push_redis_job_t *job, ngx_int_t rc)
+{
+    uint64_t  usec;
+
+    if (ngx_push_self == NULL) {
+        return;
+    }
+
+    usec = ngx_push_redis_usec() - job->began;
+
+    ngx_push_count_add(redis_usec, usec);
+
+    if (usec > ngx_push_self->stats.redis_usec_max) {
+        ngx_push_self->stats.redis_usec_max = usec;
+    }
+
+    if (rc == NGX_ABORT) {
+        ngx_push_count(redis_aborts);
     }
 }

@@ -68,6 +68,8 @@ struct ngx_push_redis_job_s {
     unsigned                   counted:1;  /* in inflight */
     unsigned                   waiting:1;  /* in the list of those that wait */
     unsigned                   run:1;      /* ends with a part of the run id */
+    unsigned                   late:1;     /* in "late" of its link: has been
+                                              answered without a reply */
 };
 
 
@@ -92,7 +94,9 @@ struct ngx_push_redis_link_s {
     redisAsyncContext         *ac;         /* NULL: closed */
     ngx_connection_t          *c;          /* with it */
     ngx_queue_t                jobs;       /* sent or to be sent, in order */
-    ngx_uint_t                 njobs;
+    ngx_queue_t                late;       /* before those: their deadline has
+                                              passed, the reply has not come */
+    ngx_uint_t                 njobs;      /* in both */
     ngx_uint_t                 nheld;      /* of them, that keep the process */
     uint64_t                   queued;     /* bytes handed to hiredis */
     uint64_t                   loaded;     /* scripts the server has, by bit */
@@ -115,6 +119,7 @@ struct ngx_push_redis_link_s {
                                               all have been answered */
     unsigned                   authed:1;   /* scout: AUTH has been tried */
     unsigned                   once:1;     /* does not come back by itself */
+    unsigned                   graced:1;   /* we were late, and have waited */
 
     /* by the owner: usable now, and no longer (or never was) */
     void                     (*up)(ngx_push_redis_link_t *link);
@@ -272,6 +277,10 @@ void ngx_push_redis_link_ready(ngx_push_redis_link_t *link);
 void ngx_push_redis_link_due(ngx_push_redis_link_t *link,
     ngx_msec_t deadline);
 
+/* The call that has waited for its reply longest; NULL: none does. */
+
+ngx_push_redis_job_t *ngx_push_redis_link_oldest(ngx_push_redis_link_t *link);
+
 
 /* hello.c: who we are, and who it is */
 
@@ -293,6 +302,13 @@ ngx_int_t ngx_push_redis_job_send(ngx_push_redis_link_t *link,
     ngx_push_redis_job_t *job, ngx_msec_t timeout);
 void ngx_push_redis_job_done(ngx_push_redis_job_t *job, ngx_int_t rc,
     redisReply *reply);
+
+/*
+ * Answers NGX_ABORT to a job of a link that stays; the job waits on for its
+ * reply, which nobody reads.
+ */
+
+void ngx_push_redis_job_late(ngx_push_redis_job_t *job);
 
 
 /* retry.c */

@@ -7,6 +7,11 @@
 /*
  * The life of a connection: connect, hello, ready, lost, wait, connect ...
  * One timer serves whichever of these it is in.
+ *
+ * A server that is slow is not gone.  A call that has missed its deadline is
+ * answered alone, and the connection is kept as long as anything comes on it:
+ * to close it would make all calls behind unknown as well, although most of
+ * their replies are about to come.
  */
 
 
@@ -20,6 +25,8 @@
 
 static void ngx_push_redis_link_timer(ngx_event_t *ev);
 static void ngx_push_redis_link_check(ngx_push_redis_link_t *link);
+static ngx_msec_t ngx_push_redis_link_silence(ngx_push_redis_link_t *link);
+static ngx_uint_t ngx_push_redis_link_late(ngx_push_redis_link_t *link);
 static void ngx_push_redis_link_failed(ngx_push_redis_link_t *link,
     const char *reason);
 static void ngx_push_redis_ponged(ngx_push_redis_link_t *link,
@@ -33,6 +40,7 @@ ngx_push_redis_link_init(ngx_push_redis_link_t *link,
 {
     ngx_memzero(link, sizeof(ngx_push_redis_link_t));
     ngx_queue_init(&link->jobs);
+    ngx_queue_init(&link->late);
 
     link->addr = *addr;
     link->use = use;
@@ -71,6 +79,7 @@ ngx_push_redis_link_open(ngx_push_redis_link_t *link)
     link->state = NGX_PUSH_REDIS_CONNECTING;
     link->closing = 0;
     link->stale = 0;
+    link->graced = 0;
     link->queued = 0;
     link->loaded = 0;
     link->reloaded = 0;
@@ -244,28 +253,48 @@ ngx_push_redis_link_check(ngx_push_redis_link_t *link)
     now = ngx_current_msec;
 
     if (link->njobs) {
-        job = ngx_queue_data(ngx_queue_head(&link->jobs),
-                             ngx_push_redis_job_t, queue);
-        next = job->deadline;
+
+        /*
+         * If the timer comes late it was us who did not read: what has come
+         * meanwhile has its turn first.
+         */
+
+        if (!link->graced
+            && (ngx_msec_int_t) (now - link->timer.timer.key)
+               > NGX_PUSH_REDIS_GRACE)
+        {
+            link->graced = 1;
+            ngx_push_redis_link_hold(link);
+            ngx_add_timer(&link->timer, NGX_PUSH_REDIS_GRACE);
+            return;
+        }
+
+        link->graced = 0;
+        next = ngx_push_redis_link_silence(link);
 
         if ((ngx_msec_int_t) (next - now) <= 0) {
+            ngx_push_redis_link_close(link, "no answer in time");
 
-            /*
-             * Late, but is it the server?  Answers were read in this very
-             * turn: it may have been us.
-             */
-
-            if (link->heard != now) {
-                ngx_push_redis_link_close(link, "no answer in time");
-
-                if (link->use == NGX_PUSH_REDIS_POOL) {
-                    ngx_push_redis_server_silent(link->server);
-                }
-
-                return;
+            if (link->use == NGX_PUSH_REDIS_POOL) {
+                ngx_push_redis_server_silent(link->server);
             }
 
-            next = now + NGX_PUSH_REDIS_GRACE;
+            return;
+        }
+
+        if (!ngx_push_redis_link_late(link)) {
+            return;
+        }
+
+        if (link->use == NGX_PUSH_REDIS_POOL
+            && !ngx_queue_empty(&link->jobs))
+        {
+            job = ngx_queue_data(ngx_queue_head(&link->jobs),
+                                 ngx_push_redis_job_t, queue);
+
+            if ((ngx_msec_int_t) (job->deadline - next) < 0) {
+                next = job->deadline;
+            }
         }
 
     } else {
@@ -285,8 +314,81 @@ ngx_push_redis_link_check(ngx_push_redis_link_t *link)
         }
     }
 
+    /* a call that was made from here has set it already */
+
+    if (link->timer.timer_set) {
+        ngx_del_timer(&link->timer);
+    }
+
     ngx_push_redis_link_hold(link);
     ngx_add_timer(&link->timer, next - now);
+}
+
+
+/* When it is to be given up, if nothing comes until then. */
+
+static ngx_msec_t
+ngx_push_redis_link_silence(ngx_push_redis_link_t *link)
+{
+    ngx_msec_t  deadline, silence;
+
+    deadline = ngx_push_redis_link_oldest(link)->deadline;
+    silence = link->heard + (link->use == NGX_PUSH_REDIS_POOL
+                             ? ngx_push_redis.conf->timeout
+                             : NGX_PUSH_REDIS_GRACE);
+
+    return (ngx_msec_int_t) (silence - deadline) > 0 ? silence : deadline;
+}
+
+
+/*
+ * Answers those that are late.  Whoever is told may do anything: 0, when the
+ * connection is not what it was.
+ */
+
+static ngx_uint_t
+ngx_push_redis_link_late(ngx_push_redis_link_t *link)
+{
+    ngx_queue_t           *q;
+    ngx_push_redis_job_t  *job;
+
+    if (link->use != NGX_PUSH_REDIS_POOL) {
+        return 1;
+    }
+
+    while (!ngx_queue_empty(&link->jobs)) {
+        q = ngx_queue_head(&link->jobs);
+        job = ngx_queue_data(q, ngx_push_redis_job_t, queue);
+
+        if ((ngx_msec_int_t) (job->deadline - ngx_current_msec) > 0) {
+            break;
+        }
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&link->late, q);
+
+        ngx_push_redis_job_late(job);
+
+        if (link->ac == NULL || link->closing
+            || link->state != NGX_PUSH_REDIS_READY)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_push_redis_job_t *
+ngx_push_redis_link_oldest(ngx_push_redis_link_t *link)
+{
+    ngx_queue_t  *jobs;
+
+    jobs = ngx_queue_empty(&link->late) ? &link->jobs : &link->late;
+
+    return ngx_queue_empty(jobs) ? NULL
+           : ngx_queue_data(ngx_queue_head(jobs), ngx_push_redis_job_t, queue);
 }
 
 
