@@ -17,6 +17,11 @@
 #define GIVE_UP     5.0                /* on a handshake, a PINGRESP */
 #define PING_EVERY  4.0
 
+/* after a refused CONNECT, seconds: twice as long with each one more */
+
+#define BACKOFF     0.1
+#define BACKOFF_MAX 2.0
+
 
 static void device_write(device_t *d);
 
@@ -105,6 +110,30 @@ devices_bound(void)
 }
 
 
+/* Until it comes back: after a refusal as clients should. */
+
+static double
+device_pause(device_t *d)
+{
+    double    most;
+    uint32_t  i;
+
+    if (d->turned == 0) {
+        return random_time(0.02, 0.3);
+    }
+
+    most = BACKOFF;
+
+    for (i = 1; i < d->turned && most < BACKOFF_MAX; i++) {
+        most *= 2;
+    }
+
+    most = most < BACKOFF_MAX ? most : BACKOFF_MAX;
+
+    return random_time(most / 2, most);
+}
+
+
 /* Cut off, by whomever; comes back by itself. */
 
 static void
@@ -122,7 +151,7 @@ device_away(device_t *d)
 
     d->state = AWAY;
     d->cut = now;
-    d->due = now + random_time(0.02, 0.3);
+    d->due = now + device_pause(d);
     d->in_len = 0;
     d->out_len = 0;
     d->want_out = 0;
@@ -268,11 +297,20 @@ device_write(device_t *d)
 
 
 static int
+device_turned(device_t *d)
+{
+    counters.refused++;
+    d->turned++;
+
+    return -1;
+}
+
+
+static int
 device_connack(device_t *d, const uint8_t *p, size_t len)
 {
     if (len < 2 || p[1] != 0) {
-        counters.refused++;
-        return -1;
+        return device_turned(d);
     }
 
     counters.resumed += p[0] & 1;
@@ -302,14 +340,12 @@ device_suback(device_t *d, const uint8_t *p, size_t len)
     at = d->version == 5 ? 3 : 2;
 
     if (len != at + 1 + d->ngroups) {
-        counters.refused++;
-        return -1;
+        return device_turned(d);
     }
 
     for (i = at; i < len; i++) {
         if (p[i] != 1) {
-            counters.refused++;
-            return -1;
+            return device_turned(d);
         }
     }
 
@@ -318,6 +354,7 @@ device_suback(device_t *d, const uint8_t *p, size_t len)
     d->churn = now + random_time(0, 2 * options.churn);
     d->due = 1e300;
     d->since = now;
+    d->turned = 0;
 
     if (d->known == 0) {
         d->known = now;

@@ -102,6 +102,7 @@ typedef struct {
     uint32_t   norder;
     uint32_t   dropped;                /* PUBACKs not sent on purpose */
     uint32_t   connects;
+    uint32_t   turned;                 /* refused so often since BOUND */
 } device_t;
 
 
