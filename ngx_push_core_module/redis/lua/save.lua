@@ -142,11 +142,11 @@ else
         local over = seq - first + 1 - limit
 
         if over > 0 then
-            local other = call('HMGET', log, 'f', 'a', 'e')
+            local other = call('HMGET', log, 'f', 'a', 'e', 'y')
 
             over = call('HLEN', log) - 3 - limit
 
-            for i = 1, 3 do
+            for i = 1, 4 do
                 over = over - (other[i] and 1 or 0)
             end
         end
