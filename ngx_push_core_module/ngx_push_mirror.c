@@ -17,6 +17,8 @@ static ngx_int_t ngx_push_mirror_place(ngx_push_shard_t *sh,
     ngx_push_log_t **plog, ngx_push_mirror_t *m, ngx_uint_t online);
 static ngx_uint_t ngx_push_mirror_older(ngx_push_shard_t *sh,
     ngx_push_mirror_t *m);
+static void ngx_push_learn_users(ngx_push_shard_t *sh, ngx_push_target_t *t,
+    uint64_t incarnation, uint64_t last, uint64_t acked);
 static ngx_int_t ngx_push_mirror_other(ngx_push_shard_t *sh,
     ngx_push_log_t *log, ngx_push_mirror_t *m);
 static ngx_int_t ngx_push_mirror_append(ngx_push_shard_t *sh,
@@ -152,6 +154,9 @@ ngx_push_mirror_place(ngx_push_shard_t *sh, ngx_push_log_t **plog,
 
         if (log && log->incarnation == m->incarnation) {
             ngx_push_mirror_known(log, m->seq);
+
+        } else if (log) {
+            ngx_push_set(log->check, 0);
         }
 
         return NGX_DECLINED;
@@ -317,12 +322,21 @@ ngx_push_mirror_learn(ngx_push_target_t *t, uint64_t incarnation,
     }
 
     if (log == NULL || incarnation == 0) {
+
+        if (incarnation && t->kind == NGX_PUSH_INBOX) {
+            ngx_push_learn_users(sh, t, incarnation, last, acked);
+        }
+
         ngx_push_end();
         return rc;
     }
 
     if (log->incarnation == incarnation) {
         ngx_push_mirror_known(log, last);
+
+        if (acked > log->acked) {
+            ngx_push_log_trim(sh, log, acked);
+        }
 
     } else if (log->incarnation == 0) {
         ngx_push_mirror_start(sh, log, incarnation, last);
@@ -339,4 +353,48 @@ ngx_push_mirror_learn(ngx_push_target_t *t, uint64_t incarnation,
     ngx_push_end();
 
     return rc;
+}
+
+
+/* An inbox that has no log here: those who have not got all of it will ask. */
+
+static void
+ngx_push_learn_users(ngx_push_shard_t *sh, ngx_push_target_t *t,
+    uint64_t incarnation, uint64_t last, uint64_t acked)
+{
+    uint8_t              flags;
+    uint64_t             sent;
+    ngx_push_ref_t      *table, ref, sref;
+    ngx_push_sub_t      *sub;
+    ngx_push_session_t  *s;
+
+    table = (ngx_push_ref_t *) (ngx_push_zone->base + sh->sessions);
+
+    for (ref = table[t->hash & sh->mask]; ref; ref = s->hnext) {
+        s = ngx_push_ptr(ref);
+
+        if (s->user_hash != t->hash) {
+            continue;
+        }
+
+        for (sref = s->subs; sref; sref = sub->next) {
+            sub = ngx_push_ptr(sref);
+
+            if (sub->kind != NGX_PUSH_INBOX) {
+                break;
+            }
+
+            sent = sub->incarnation == incarnation ? sub->sent : 0;
+
+            if (sub->product != t->product->id || last <= ngx_max(sent, acked))
+            {
+                continue;
+            }
+
+            flags = sub->flags & ~(NGX_PUSH_SUB_CHECKED|NGX_PUSH_SUB_ASKED);
+
+            ngx_push_set(sub->flags, flags);
+            ngx_push_commit_long();
+        }
+    }
 }

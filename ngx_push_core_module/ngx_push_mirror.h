@@ -106,10 +106,11 @@ void ngx_push_mirror_failed(ngx_push_target_t *t);
 /*
  * What the register was told of a log when a device of this node binds it or
  * comes back: the store has it in this incarnation, "last" was given last and
- * all up to "acked" is done with; incarnation 0: the store has none.  Before
- * ngx_push_subscribe(), which starts an unknown device at the tail of a
- * channel: at "known", so the log of a channel is made here when there is
- * none.  Loads nothing: what is missing is asked for when a device wants it.
+ * all up to "acked" is done with, so that copies of it end; incarnation 0: the
+ * store has none.  Before ngx_push_subscribe(), which starts an unknown device
+ * at the tail of a channel: at "known", so the log of a channel is made here
+ * when there is none.  Loads nothing: what is missing is asked for when a
+ * device wants it.
  * NGX_OK, NGX_PUSH_FULL.
  */
 

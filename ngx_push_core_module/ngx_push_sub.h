@@ -140,6 +140,11 @@ void ngx_push_sub_pass(ngx_push_sub_t *sub, uint64_t seq);
 void ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
     uint64_t user_hash);
 
+/* By "consume_once": has a device of this node acknowledged it? */
+
+ngx_uint_t ngx_push_inbox_consumed(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash, uint64_t seq);
+
 /* Gives up the window: what was in it will be sent anew. */
 
 void ngx_push_window_drop(ngx_push_shard_t *sh, ngx_push_session_t *s);

@@ -450,6 +450,12 @@ ngx_push_take_again(ngx_push_take_t *t, ngx_push_inflight_t *e)
     {
         m = NULL;
         rc = NGX_ABORT;
+
+        if (log && sub->kind == NGX_PUSH_INBOX
+            && ngx_push_inbox_consumed(t->sh, log, t->s->user_hash, e->seq))
+        {
+            rc = NGX_DECLINED;
+        }
     }
 
     if (m && m->seq == e->seq && m->expire > t->now) {

@@ -129,26 +129,33 @@ ngx_push_sub_pass(ngx_push_sub_t *sub, uint64_t seq)
 }
 
 
-/*
- * What every device known to be interested has acknowledged is done with; by
- * "consume_once", what the first of them has.
- */
-
-void
-ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
-    uint64_t user_hash)
+static ngx_uint_t
+ngx_push_inbox_once(ngx_push_log_t *log)
 {
-    uint64_t              done, acked;
-    ngx_uint_t            once, n;
-    ngx_push_ref_t       *table, ref, sref;
-    ngx_push_sub_t       *sub;
-    ngx_push_conf_t      *pcf;
-    ngx_push_session_t   *s;
-    ngx_push_product_t   *product;
+    ngx_push_conf_t     *pcf;
+    ngx_push_product_t  *product;
 
     pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
     product = pcf ? ngx_push_product_by_id(pcf, log->product) : NULL;
-    once = product && product->consume_once;
+
+    return product && product->consume_once;
+}
+
+
+/*
+ * As far as every device known to be interested has acknowledged; by
+ * "consume_once", as the first of them has.
+ */
+
+static uint64_t
+ngx_push_inbox_done(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash, ngx_uint_t once)
+{
+    uint64_t              done, acked;
+    ngx_uint_t            n;
+    ngx_push_ref_t       *table, ref, sref;
+    ngx_push_sub_t       *sub;
+    ngx_push_session_t   *s;
 
     done = 0;
     n = 0;
@@ -194,7 +201,21 @@ ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
         }
     }
 
-    if (n == 0 || done <= log->acked) {
+    return done;
+}
+
+
+void
+ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash)
+{
+    uint64_t    done;
+    ngx_uint_t  once;
+
+    once = ngx_push_inbox_once(log);
+    done = ngx_push_inbox_done(sh, log, user_hash, once);
+
+    if (done <= log->acked) {
         return;
     }
 
@@ -206,6 +227,15 @@ ngx_push_inbox_settle(ngx_push_shard_t *sh, ngx_push_log_t *log,
 
         ngx_push_inbox_skip(sh, log, user_hash, done);
     }
+}
+
+
+ngx_uint_t
+ngx_push_inbox_consumed(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint64_t user_hash, uint64_t seq)
+{
+    return ngx_push_inbox_once(log)
+           && ngx_push_inbox_done(sh, log, user_hash, 1) >= seq;
 }
 
 
@@ -231,6 +261,14 @@ ngx_push_inbox_skip(ngx_push_shard_t *sh, ngx_push_log_t *log,
 
             if (sub->kind != NGX_PUSH_INBOX) {
                 break;
+            }
+
+            if (sub->product == log->product && sub->incarnation == 0
+                && !(log->slot.flags & NGX_PUSH_LOG_STALE))
+            {
+                /* bound before there was a log */
+
+                ngx_push_set(sub->incarnation, log->incarnation);
             }
 
             if (sub->product == log->product && sub->sent < done

@@ -76,6 +76,11 @@ sub {
     $t->say(map { main::counted(main::receive($_, 200)) } @c);
     $_->expect_nothing(0.1) for @c;
     main::acked($s, 400);
+
+    # cursors may be written behind
+    main::eventually('the end', sub {
+        $s->dialogue->http->get('/v1/shop/users/u')->{json}{queued} == 0;
+    });
     push @c, main::device($s, 'u', 'd6');
     $c[2]->subscribe('shop/#');
     $s->dialogue->push('users/u', 'new');

@@ -66,6 +66,7 @@ static void ngx_push_claiming_held(ngx_push_claiming_t *cl,
 static void ngx_push_claiming_kicked(void *data, ngx_int_t rc);
 static ngx_int_t ngx_push_claiming_taken(ngx_push_claiming_t *cl,
     redisReply *reply);
+static void ngx_push_claiming_learn(ngx_push_claim_t *op, redisReply *reply);
 static ngx_int_t ngx_push_claiming_local(ngx_push_claim_t *op, ngx_int_t rc);
 static void ngx_push_claiming_end(ngx_push_claiming_t *cl, ngx_int_t rc);
 static void ngx_push_claiming_former(ngx_push_claim_t *op,
@@ -333,6 +334,8 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
         op->newer = !ngx_push_device_here(&old);
     }
 
+    ngx_push_claiming_learn(op, reply);
+
     rc = ngx_push_session_claim(op);
 
     ngx_str_null(&op->packed);
@@ -349,6 +352,32 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
     ngx_push_redis_rebind(op->conn->session, op->present);
 
     return NGX_OK;
+}
+
+
+/* What has ended meanwhile is not sent again, even if it was in flight. */
+
+static void
+ngx_push_claiming_learn(ngx_push_claim_t *op, redisReply *reply)
+{
+    uint64_t           acked, first;
+    ngx_push_target_t  t;
+
+    ngx_memzero(&t, sizeof(ngx_push_target_t));
+
+    t.kind = NGX_PUSH_INBOX;
+    t.product = op->product;
+    t.name = op->user;
+
+    acked = ngx_push_reply_number(reply, 5);
+    first = ngx_push_reply_number(reply, 6);
+
+    if (first > acked) {
+        acked = first - 1;
+    }
+
+    (void) ngx_push_mirror_learn(&t, ngx_push_reply_hex(reply, 3),
+                                 ngx_push_reply_number(reply, 4), acked);
 }
 
 

@@ -10,7 +10,7 @@
 --        online there, or an empty string
 --      5 seconds for which other devices of the user may be unknown
 --
--- Result {1, claim, entry before, i, l, a}; or, and then nothing was changed,
+-- Result {1, claim, entry before, i, l, a, f}; or, with nothing changed,
 -- {0, entry}: the device is online at another node.
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local claim, keep = 0, '0 0 0 '
@@ -46,7 +46,7 @@ redis.call('HSET', KEYS[1], ARGV[1],
                          redis.call('TIME')[1], keep}, ' '))
 redis.call('PERSIST', KEYS[1])
 
-local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a')
+local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a', 'f')
 
 return {1, string.format('%.0f', claim), old or '',
-        log[1] or '', log[2] or '', log[3] or ''}
+        log[1] or '', log[2] or '', log[3] or '', log[4] or ''}
