@@ -276,7 +276,10 @@ sub {
         for my $pieces ([split //, $bytes], [$bytes]) {
             my $c = $t->socket(version => $version);
             $c->send_raw($_) for @$pieces;
-            $t->say(CORE::join ' ', map { $c->poll(5)->{type} } 1 .. 3);
+
+            # the answers to SUBSCRIBE and PINGREQ are in no order
+            my ($first, @rest) = map { $c->poll(5)->{type} } 1 .. 3;
+            $t->say(CORE::join ' ', $first, sort { $b cmp $a } @rest);
         }
     }
     return $t->text;

@@ -295,6 +295,7 @@ ngx_push_drops_total{reason="zone_full"} 0
 
 
 === TEST 8: the zone and the workers
+--- skip_eval: 3: Push::Test::embedded('what nobody here wants is not in the zone')
 --- push
     zone 8m;
     mailbox 128;

@@ -45,6 +45,7 @@ sub real {
     $path =~ s/\{product\}/shop/;
     $path =~ s/\{user\}/u/;
     $path =~ s/\{group\}/g/;
+    $path =~ s/\{node\}/$ids->{node}/;
     $path =~ s/\{id\}/$ids->{$kind}/;
 
     return $path;
@@ -59,6 +60,8 @@ sub send_all {
     $ids{users}      = $t->push('users/u', 'x')->{json}{id};
     $ids{groups}     = $t->push('groups/g', 'x')->{json}{id};
     $ids{broadcasts} = $t->push('broadcast', 'x')->{json}{id};
+
+    $ids{node} = $t->http->get('/v1/ops/nodes')->{json}{asked};
 
     return \%ids;
 }
