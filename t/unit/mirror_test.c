@@ -577,6 +577,8 @@ test_pack(void **state)
     sim_claimed.registered = 7;
     sim_claimed.packed.data = buf;
     sim_claimed.packed.len = n;
+    sim_claimed.incarnation = snap.incarnation;
+    sim_claimed.acked = snap.acked;
 
     c = sim_claim(0, 1, 0, 0, 1000, 0);
     assert_int_equal(c->present, 1);
@@ -615,6 +617,9 @@ test_pack(void **state)
     sim_release(c, 1, 1000, 0);
 
     /* cut anywhere it is no session, and each byte may be anything */
+
+    sim_claimed.incarnation = 0;
+    sim_claimed.acked = 0;
 
     for (cut = 0; cut < n; cut++) {
         ngx_memcpy(copy, buf, n);

@@ -434,6 +434,8 @@ sim_claim(ngx_uint_t product, ngx_uint_t user, ngx_uint_t device,
     claim.clean = clean;
 
     claim.packed = sim_claimed.packed;
+    claim.incarnation = sim_claimed.incarnation;
+    claim.acked = sim_claimed.acked;
     claim.newer = sim_claimed.newer;
     claim.registered = sim_claimed.registered;
 
