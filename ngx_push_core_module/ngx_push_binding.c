@@ -240,6 +240,22 @@ ngx_push_channel_told(ngx_push_target_t *t, ngx_uint_t mine)
 }
 
 
+/* An empty log goes when nobody wants it, and the store knows that. */
+
+static void
+ngx_push_channel_set(ngx_push_shard_t *sh, ngx_push_log_t *log,
+    uint32_t interest)
+{
+    ngx_push_set(log->interest, interest);
+
+    if (interest == 0 && log->subs == 0 && log->count == 0
+        && log->empty == 0)
+    {
+        ngx_push_log_idle(sh, log);
+    }
+}
+
+
 void
 ngx_push_channel_note(ngx_push_target_t *t, ngx_uint_t interest)
 {
@@ -250,7 +266,7 @@ ngx_push_channel_note(ngx_push_target_t *t, ngx_uint_t interest)
     log = ngx_push_log_find(sh, t);
 
     if (log) {
-        ngx_push_set(log->interest, (uint32_t) interest);
+        ngx_push_channel_set(sh, log, (uint32_t) interest);
     }
 
     ngx_push_end();
@@ -298,6 +314,7 @@ ngx_push_channel_next(uint32_t *page, uint32_t *record, ngx_uint_t *steps,
     ngx_int_t          rc;
     ngx_push_log_t    *log;
     ngx_push_page_t   *p;
+    ngx_push_shard_t  *sh;
 
     size = ngx_push_zone->head->records[NGX_PUSH_LOG];
 
@@ -319,7 +336,7 @@ ngx_push_channel_next(uint32_t *page, uint32_t *record, ngx_uint_t *steps,
             continue;
         }
 
-        (void) ngx_push_begin_shard((owner >> 8) - 1);
+        sh = ngx_push_begin_shard((owner >> 8) - 1);
 
         if (p->owner != owner) {
             ngx_push_end();
@@ -344,7 +361,7 @@ ngx_push_channel_next(uint32_t *page, uint32_t *record, ngx_uint_t *steps,
                    != (channel->members ? channel->members + 1 : 0))
             {
                 if (channel->members == 0) {
-                    ngx_push_set(log->interest, channel->interest > 1);
+                    ngx_push_channel_set(sh, log, channel->interest > 1);
                 }
 
                 ngx_push_end();

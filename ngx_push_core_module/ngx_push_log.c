@@ -528,7 +528,10 @@ ngx_push_log_sweep_idle(ngx_push_shard_t *sh, uint32_t now, ngx_uint_t max)
     for (n = 0; sh->idle.head && n < max; n++) {
         log = ngx_push_ptr(sh->idle.head);
 
-        if (log->count || log->subs) {
+        if (log->count || log->subs || log->interest) {
+
+            /* "interest": the register says when the store has forgotten it */
+
             ngx_push_list_remove(&sh->idle, log,
                                  offsetof(ngx_push_log_t, inext));
             ngx_push_set(log->empty, 0);

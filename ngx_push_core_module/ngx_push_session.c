@@ -14,6 +14,7 @@
 
 #define NGX_PUSH_SESSION_STEPS  500    /* of one sweep, under the lock */
 #define NGX_PUSH_SWEEP_PAGES    256    /* of a dead worker's, at once */
+#define NGX_PUSH_LEFT_LATELY    10     /* seconds */
 
 
 static ngx_push_session_t *ngx_push_session_new(ngx_push_shard_t *sh,
@@ -527,8 +528,6 @@ ngx_push_session_release(ngx_push_conn_t *conn, ngx_uint_t broken,
 
     ngx_push_end();
 
-    ngx_push_session_moved(handle);
-
     if (due) {
         ngx_push_will_publish(handle);
     }
@@ -606,6 +605,17 @@ ngx_push_session_sweep(ngx_push_shard_t *sh, ngx_push_conf_t *pcf,
 }
 
 
+/* It may not have come to tell the register of a device that left last. */
+
+static ngx_uint_t
+ngx_push_session_left_with(ngx_push_session_t *s, ngx_push_worker_t *dead)
+{
+    return s->slot.used && s->presence != NGX_PUSH_ONLINE && s->registered
+           && s->worker == dead->index && s->worker_gen == dead->gen
+           && s->since + NGX_PUSH_LEFT_LATELY >= ngx_push_now();
+}
+
+
 /*
  * The sessions of a dead worker begin to linger.  Looks at some pages at a
  * time; 1 when all were looked at.  A device that is back before that does
@@ -657,11 +667,15 @@ ngx_push_session_sweep_worker(ngx_push_worker_t *dead)
                 ngx_push_commit();
                 ngx_push_count(swept);
 
-                if (ngx_push_moving) {
-                    handle.index = ngx_push_ref(s);
-                    handle.gen = s->slot.gen;
-                    ngx_push_moved_session(handle);
-                }
+
+            } else if (!ngx_push_session_left_with(s, dead)) {
+                continue;
+            }
+
+            if (ngx_push_moving) {
+                handle.index = ngx_push_ref(s);
+                handle.gen = s->slot.gen;
+                ngx_push_moved_session(handle);
             }
         }
 

@@ -690,10 +690,11 @@ test_moved(void **state)
     assert_int_equal(ngx_push_moved_next(&session), 0);
 
     c->npids = 0;
+    /* what the register does itself it need not be told */
+
     sim_release(c, 1, 1000, 0);
     stub_events();
-    assert_int_equal(fake_moved, 3);
-    assert_int_equal(ngx_push_moved_next(&session), 1);
+    assert_int_equal(fake_moved, 2);
     assert_int_equal(ngx_push_moved_next(&session), 0);
 }
 
