@@ -548,6 +548,10 @@ sub {
                                                 clean => 1, user => 'shop/u',
                                                 keepalive => 60);
         sysread $u, my $answer, 1;
+
+        # with a register that answers later it is detached with the next packet
+        syswrite $u, Push::MQTT::Packet::encode(5, 'PINGREQ');
+        Time::HiRes::sleep(0.3);
         close $u;
         $t->say(main::logged($s, ++$n));
     }
