@@ -39,7 +39,7 @@ sub new {
     my $prefix = delete $opt{prefix};
     my $push   = $self->{redis} ? $self->{redis}->conf : '';
 
-    $push .= ' journal ' . $self->{journal}->journal . ';'
+    $push .= ' ' . $self->{journal}->conf
         if $self->{journal};
 
     $push .= " redis_prefix $prefix;" if defined $prefix;
