@@ -176,6 +176,10 @@ ngx_uint_t ngx_push_packed_proto(ngx_str_t *packed);
 
 ngx_uint_t ngx_push_moved_next(ngx_push_handle_t *session);
 
+/* How many there are to be taken out. */
+
+ngx_uint_t ngx_push_moved_count(void);
+
 /* Notes one, as if it had moved: what was taken out could not be written. */
 
 void ngx_push_session_moved(ngx_push_handle_t session);

@@ -184,6 +184,13 @@ ngx_push_moved_next(ngx_push_handle_t *session)
 }
 
 
+ngx_uint_t
+ngx_push_moved_count(void)
+{
+    return ngx_push_moved_head - ngx_push_moved_tail;
+}
+
+
 /* Locks its shard; NULL, with nothing locked: it is gone. */
 
 static ngx_push_session_t *

@@ -15,7 +15,8 @@
 #include "ngx_push_redis_register.h"
 
 
-#define NGX_PUSH_FLUSH_TURN     128    /* sessions of one turn */
+#define NGX_PUSH_FLUSH_TURN     512    /* sessions of one turn */
+#define NGX_PUSH_FLUSH_STEP     5      /* msec between two turns */
 #define NGX_PUSH_FLUSH_WAY      512    /* under way */
 #define NGX_PUSH_FLUSH_BACKOFF  5000   /* msec */
 #define NGX_PUSH_STRAYS         4096
@@ -105,19 +106,28 @@ ngx_push_flush_backoff(ngx_uint_t failed)
 }
 
 
-/* What is noted stays so while there is nobody to write it to. */
+/*
+ * A share of what is noted, so that it takes about as long again as it has
+ * waited: written all at once it held up the pushes behind it in Redis, and
+ * what moves several times in a row is written once.  What is noted stays so
+ * while there is nobody to write it to.
+ */
 
 static void
 ngx_push_flush(ngx_event_t *ev)
 {
-    ngx_uint_t         n;
+    ngx_uint_t         n, max;
     ngx_push_handle_t  session;
 
     if (!ngx_push_redis_up(NULL)) {
         return;
     }
 
-    for (n = 0; n < NGX_PUSH_FLUSH_TURN; n++) {
+    max = ngx_push_moved_count() * NGX_PUSH_FLUSH_STEP
+          / (ngx_push_redis_conf()->cursor_flush + NGX_PUSH_FLUSH_STEP) + 1;
+    max = ngx_min(max, NGX_PUSH_FLUSH_TURN);
+
+    for (n = 0; n < max; n++) {
 
         if (ngx_push_writes >= NGX_PUSH_FLUSH_WAY) {
             break;
@@ -142,7 +152,7 @@ ngx_push_flush(ngx_event_t *ev)
         }
     }
 
-    ngx_push_flush_arm(n ? 1 : 10);
+    ngx_push_flush_arm(NGX_PUSH_FLUSH_STEP);
 }
 
 
