@@ -8,6 +8,8 @@ use lib 't/lib';
 use Push::Test;
 use Push::Cluster;
 use Push::Redis;
+use Push::Redis::Slow;
+use Push::Server;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -283,6 +285,48 @@ sub devices {
     my ($c) = device(2, 'finn/d1');
     my ($d) = grep { $_->{type} eq 'DISCONNECT' } $b->drain(1);
     is($d && $d->{code}, 0x8e, '... and move as before');
+}
+
+# --- Redis is slow: who would stand in a long line is told to come later
+
+{
+    my $slow = Push::Redis::Slow->new($r->port);
+    my $s    = Push::Server->new(name => 'late', workers => 1, push =>
+        'redis 127.0.0.1:' . $slow->port . '; redis_connections 1;'
+        . ' redis_timeout 4s; linger 4s;');
+    $s->start;
+
+    my $t    = $s->dialogue;
+    my $come = sub {
+        my ($user, $version) = @_;
+        my $client = $t->socket(version => $version, auto => 0);
+
+        return $client->connect(client => 'd1', user => "shop/$user",
+                                clean => 1);
+    };
+
+    ok(wait_for(sub { $come->('hal', 5)->{code} == 0 }, 15),
+       'through a slow one');
+
+    $slow->hold;
+
+    my $first = $t->socket(version => 5, auto => 0);
+
+    $first->send('CONNECT', client => 'd1', user => 'shop/ivy', clean => 1,
+                 keepalive => 60);
+    sleep 2.4;
+
+    my $began = time;
+    is($come->('jon', 5)->{code}, 0x89, 'a long line: server busy');
+    is($come->('jon', 4)->{code}, 3, '... unavailable, in MQTT 3.1.1');
+    cmp_ok(time - $began, '<', 0.5, '... at once');
+
+    $slow->pace(0);
+    is($first->expect('CONNACK')->{code}, 0, '... who stood in it is served');
+    ok(wait_for(sub { $come->('jon', 5)->{code} == 0 }), '... then all are');
+
+    $s->stop;
+    $slow->stop;
 }
 
 done_testing();
