@@ -437,7 +437,22 @@ invalid number of arguments in "push_metrics" directive
 --- config
     location = /metrics { push_metrics; }
     location = /slow {
-        # tries a million ways
+        # each tries a million ways, which is what nginx allows
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
+        if ($arg_x ~ "^(a+)+$") { return 204; }
         if ($arg_x ~ "^(a+)+$") { return 204; }
         return 200;
     }
