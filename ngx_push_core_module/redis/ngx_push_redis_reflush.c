@@ -29,7 +29,7 @@ typedef struct ngx_push_reflush_s  ngx_push_reflush_t;
 
 typedef enum {
     NGX_PUSH_REFLUSH_DONE = 0,
-    NGX_PUSH_REFLUSH_TODO,
+    NGX_PUSH_REFLUSH_NEXT,
     NGX_PUSH_REFLUSH_FLYING
 } ngx_push_reflush_state_t;
 
@@ -334,7 +334,7 @@ ngx_push_reflush_page(ngx_push_reflush_t *w, uint32_t n, ngx_uint_t max)
         item->handle.index = ngx_push_ref(slot);
         item->handle.gen = slot->gen;
         item->walk = w;
-        item->state = NGX_PUSH_REFLUSH_TODO;
+        item->state = NGX_PUSH_REFLUSH_NEXT;
         item->tries = 0;
     }
 
@@ -370,7 +370,7 @@ ngx_push_reflush_send(ngx_push_reflush_t *w)
     }
 
     for (i = 0; i < w->n; i++) {
-        if (w->items[i].state == NGX_PUSH_REFLUSH_TODO) {
+        if (w->items[i].state == NGX_PUSH_REFLUSH_NEXT) {
             ngx_push_reflush_one(&w->items[i]);
         }
     }
@@ -430,7 +430,7 @@ ngx_push_reflush_settle(ngx_push_reflush_item_t *item, ngx_int_t rc)
     if (rc != NGX_OK && rc != NGX_PUSH_NOT_FOUND && rc != NGX_DECLINED) {
 
         if (item->tries < NGX_PUSH_REFLUSH_TRIES) {
-            item->state = NGX_PUSH_REFLUSH_TODO;
+            item->state = NGX_PUSH_REFLUSH_NEXT;
             return;
         }
 
