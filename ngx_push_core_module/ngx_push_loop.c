@@ -12,8 +12,12 @@
  *
  * The turn is taken at its only entry, where nginx keeps a table of functions
  * for its event methods.  The wake-up's time is nginx's own, so this costs one
- * look at the clock a turn.  Not at the coarse one: in a virtual machine it
- * stood still for 800 ms of work.
+ * look at the clock a turn.
+ *
+ * nginx keeps two times of a wake-up, and neither can be believed alone: the
+ * monotonic one comes from the coarse clock, which in a virtual machine stood
+ * still for 800 ms, and the wall clock is set at times.  Each errs upwards but
+ * for a clock set back, so the smaller one holds.
  */
 
 
@@ -48,19 +52,31 @@ ngx_push_loop_init(void)
 static ngx_int_t
 ngx_push_loop_turn(ngx_cycle_t *cycle, ngx_msec_t timer, ngx_uint_t flags)
 {
-    ngx_msec_t       now;
+    int64_t          away, wall;
+    ngx_time_t      *woken;
+    struct timeval   tv;
     struct timespec  ts;
 
     /* what came before the first turn is start-up, not service */
 
     if (ngx_push_loop_turned && ngx_push_self) {
         (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-        now = (ngx_msec_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+        away = (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000
+               - (int64_t) ngx_current_msec;
 
-        if (now > ngx_current_msec
-            && now - ngx_current_msec > ngx_push_self->stats.stall)
-        {
-            ngx_push_self->stats.stall = now - ngx_current_msec;
+        if (away > (int64_t) ngx_push_self->stats.stall) {
+            woken = ngx_timeofday();
+            ngx_gettimeofday(&tv);
+            wall = (int64_t) (tv.tv_sec - woken->sec) * 1000
+                   + tv.tv_usec / 1000 - (int64_t) woken->msec;
+
+            if (wall >= 0 && wall < away) {
+                away = wall;
+            }
+
+            if (away > (int64_t) ngx_push_self->stats.stall) {
+                ngx_push_self->stats.stall = away;
+            }
         }
     }
 
