@@ -18,7 +18,7 @@ allow_alert('exited on signal 9');
 my $r = Push::Redis->new->start;
 my $c = Push::Cluster->new(
     redis => $r, push => 'node_lease 4s; bus_limit 100;', workers => 2,
-    product => 'payload_limit 64k;',
+    product => 'payload_limit 64k; api_key reader publish query;',
 )->start;
 
 sub dialogue { $c->dialogue($_[0]) }
@@ -99,16 +99,37 @@ is($list->{json}{asked}, 'n3', '... and which it is');
 is(join(' ', sort map { "$_->{node}=$_->{state}" } @{$list->{json}{nodes}}),
    'n1=alive n2=alive n3=alive', '... all');
 
-is(ops(1)->post('/v1/ops/nodes/n9/reflush', '')->{status}, 404,
-   'no such node');
-is(ops(1)->get('/v1/ops/nodes/n2/reflush')->{status}, 405, 'only by POST');
-is(Push::HTTP->new(port => $c->node(1)->http_port)
-       ->post('/v1/ops/nodes/n2/reflush', '')->{status}, 401, 'not unasked');
+# What an operation answers to a key, or to none.
+sub asked {
+    my ($method, $path, @key) = @_;
+    my $http   = Push::HTTP->new(port => $c->node(1)->http_port, @key);
+    my $answer = $http->request($method, "/v1/ops/nodes$path", '');
 
+    return join ' ', grep { defined } $answer->{status},
+                     $answer->{headers}{allow};
+}
 
+my @operator = (key => api_key());
+my @reader   = (key => 'reader');
+my $reflush  = '/n2/reflush';
+
+is(asked('POST', '/n9/reflush', @operator), 404, 'no such node');
+is(asked('GET', $reflush, @operator), '405 POST', 'only by POST');
+is(asked('POST', '', @operator), '405 GET, HEAD', '... the list only by GET');
+is(asked('HEAD', '', @operator), 200, '... or HEAD');
+is(asked('POST', $reflush), 401, 'not without a key');
+is(asked('GET', ''), 401, '... nor the list');
+is(asked('POST', $reflush, key => 'x'), 401, 'not with a key nobody has');
+is(asked('POST', $reflush, @reader), 403, 'not without the scope operate');
+is(asked('GET', '', @reader), 403, '... nor the list');
+is(asked('HEAD', '', @reader), 403, '... nor its head');
+is(asked('POST', '/n9/reflush', @reader), 403,
+   '... which does not tell what nodes there are');
 # --- messages between nodes, and only to where somebody is
 
 rest();
+unlike($c->node(2)->log, qr/writes its sessions back: asked/,
+       'who was refused has started nothing');
 
 my $ann = device(2, 'ann', 'shop/group/g');
 my $bob = device(3, 'bob');

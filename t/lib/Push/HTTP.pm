@@ -147,7 +147,10 @@ sub response {
     $self->close if lc($headers{connection} // '') eq 'close';
 
     my $json;
-    if (($headers{'content-type'} // '') =~ m{^application/([\w.-]+\+)?json}) {
+    if ($method ne 'HEAD'
+        && ($headers{'content-type'} // '')
+           =~ m{^application/([\w.-]+\+)?json})
+    {
         $json = JSON::PP->new->utf8->decode($body);
     }
 
