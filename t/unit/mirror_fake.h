@@ -19,7 +19,7 @@
 
 
 #define FAKE_LOGS   16
-#define FAKE_MSGS   4096
+#define FAKE_MSGS   16384
 #define FAKE_NEEDS  256
 
 
