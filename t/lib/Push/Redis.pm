@@ -11,9 +11,9 @@ package Push::Redis;
 #
 # Options of new(): name, aof ("always", "everysec"; default: nothing is kept),
 # maxmemory ("8mb"), policy ("noeviction"), password, user (with all rights,
-# needs a password), unix (1: a socket instead of a port for our servers),
-# bind ("127.0.0.1"), host (where others reach it), config (more lines), wait
-# (seconds for anything).
+# needs a password; nobody else has any then), unix (1: a socket instead of a
+# port for our servers), bind ("127.0.0.1"), host (where others reach it),
+# config (more lines), wait (seconds for anything).
 #
 # Push::Redis::Sentinel and Push::Redis::Cluster start several of them.
 
@@ -67,11 +67,37 @@ sub url {
 # What a push{} block needs to use it.
 sub conf {
     my ($self) = @_;
-    my $text = 'redis ' . $self->url . ';';
+
+    return 'redis ' . $self->url . ';' . $self->auth_conf;
+}
+
+sub auth_conf {
+    my ($self) = @_;
+    my $text   = '';
 
     $text .= " redis_user $self->{user};"         if defined $self->{user};
     $text .= " redis_password $self->{password};" if defined $self->{password};
     return $text;
+}
+
+# What others of its kind need to know it, and what MIGRATE has to say.
+sub auth_lines {
+    my ($self) = @_;
+
+    return if !defined $self->{password};
+    return ("masterauth $self->{password}",
+            "requirepass $self->{password}") if !defined $self->{user};
+    return ("masterauth $self->{password}", "masteruser $self->{user}",
+            "user $self->{user} on >$self->{password} ~* &* +\@all",
+            'user default off');
+}
+
+sub auth_words {
+    my ($self) = @_;
+
+    return if !defined $self->{password};
+    return ('AUTH', $self->{password}) if !defined $self->{user};
+    return ('AUTH2', $self->{user}, $self->{password});
 }
 
 sub configuration {
@@ -88,15 +114,8 @@ sub configuration {
     push @lines, "maxmemory $self->{maxmemory}" if $self->{maxmemory};
     push @lines, 'unixsocket ' . $self->path if $self->{unix};
 
-    if (defined $self->{user}) {
-        push @lines, "user $self->{user} on >$self->{password} ~* &* +\@all",
-                     'user default off';
-    } elsif (defined $self->{password}) {
-        push @lines, "requirepass $self->{password}",
-                     "masterauth $self->{password}";
-    }
-
-    return join '', map { "$_\n" } @lines, $self->{config};
+    return join '', map { "$_\n" } @lines, $self->auth_lines,
+                                   $self->{config};
 }
 
 

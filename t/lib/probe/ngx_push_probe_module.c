@@ -168,10 +168,14 @@ probe_send(ngx_http_request_t *r, u_char *text, size_t len)
     out.buf = b;
     out.next = NULL;
 
+    /* without a body the head is the last there is, or it would be kept back */
+
+    r->header_only |= len == 0;
+
     rc = ngx_http_send_header(r);
 
-    return rc == NGX_ERROR || r->header_only || len == 0
-           ? rc : ngx_http_output_filter(r, &out);
+    return rc == NGX_ERROR || r->header_only ? rc
+                                             : ngx_http_output_filter(r, &out);
 }
 
 

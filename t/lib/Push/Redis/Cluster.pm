@@ -55,13 +55,10 @@ sub servers { @{$_[0]{servers}} }
 # What a push{} block needs to use it.
 sub conf {
     my ($self) = @_;
-    my $first  = $self->{servers}[0];
-    my $text   = join(' ', 'redis cluster', map { "127.0.0.1:$_->{port}" }
-                                            $self->servers) . ';';
 
-    $text .= " redis_password $first->{password};"
-        if defined $first->{password};
-    return $text;
+    return join(' ', 'redis cluster', map { "127.0.0.1:$_->{port}" }
+                                      $self->servers)
+           . ';' . $self->{servers}[0]->auth_conf;
 }
 
 sub start {
@@ -169,7 +166,6 @@ sub flushall { $_->flushall for $_[0]->masters }
 # were moved.
 sub migrate {
     my ($self, $slot, $from, $to, $pause) = @_;
-    my $auth  = $from->{password};
     my $moved = 0;
 
     $to->command('CLUSTER', 'SETSLOT', $slot, 'IMPORTING', $from->{id});
@@ -180,7 +176,7 @@ sub migrate {
         last if !@keys;
 
         $from->command('MIGRATE', '127.0.0.1', $to->{port}, '', 0, 5000,
-                       defined $auth ? ('AUTH', $auth) : (), 'KEYS', @keys);
+                       $from->auth_words, 'KEYS', @keys);
         $moved += @keys;
         sleep $pause if $pause;
     }

@@ -7,7 +7,8 @@ package Push::Redis::Sentinel;
 #     $s->wait_failover;                    # another one is master now
 #
 # Options: name, replicas (2), sentinels (3), down_after (1000 ms),
-# failover_timeout (3000 ms), and those of Push::Redis for the servers.
+# failover_timeout (3000 ms), locked (1: the Sentinels want the servers'
+# password too), and those of Push::Redis for the servers.
 
 use strict;
 use warnings;
@@ -29,6 +30,7 @@ sub new {
     my $replicas  = delete $opt{replicas}  // 2;
     my $sentinels = delete $opt{sentinels} // 3;
     my $config    = delete $opt{config}    // '';
+    my $locked    = delete $opt{locked};
     my $ports     = Push::Test::free_ports(1 + $replicas + $sentinels);
 
     $config .= "\nreplica-serve-stale-data yes\nrepl-diskless-sync-delay 0"
@@ -45,7 +47,8 @@ sub new {
         push @{$self->{sentinels}}, Push::Redis::Sentinel::One->new(
             name => "$name-s$i", port => $ports + $replicas + $i,
             program => 'redis-sentinel', keep_conf => 1,
-            master => $ports, auth => $opt{password},
+            master => $ports, auth => [@opt{qw(user password)}],
+            $locked ? map({ $_ => $opt{$_} } qw(user password)) : (),
             map { $_ => $self->{$_} }
                 qw(master_name down_after failover_timeout));
     }
@@ -59,13 +62,10 @@ sub sentinels { @{$_[0]{sentinels}} }
 # What a push{} block needs to use them.
 sub conf {
     my ($self) = @_;
-    my $first  = $self->{servers}[0];
-    my $text   = join(' ', "redis sentinel=$self->{master_name}",
-                      map { "127.0.0.1:$_->{port}" } $self->sentinels) . ';';
 
-    $text .= " redis_password $first->{password};"
-        if defined $first->{password};
-    return $text;
+    return join(' ', "redis sentinel=$self->{master_name}",
+                map { "127.0.0.1:$_->{port}" } $self->sentinels)
+           . ';' . $self->{servers}[0]->auth_conf;
 }
 
 # All servers in step and all Sentinels aware of each other.
@@ -150,8 +150,16 @@ our @ISA = 'Push::Redis';
 sub configuration {
     my ($self) = @_;
     my $name   = $self->{master_name};
+    my ($user, $password) = @{$self->{auth}};
 
-    return <<"END"
+    # among themselves as before the servers
+    my @auth = grep { !/^master/ } $self->auth_lines;
+
+    push @auth, "sentinel sentinel-pass $self->{password}" if @auth;
+    push @auth, "sentinel sentinel-user $self->{user}"
+        if @auth && defined $self->{user};
+
+    return <<"END" . join '', map { "$_\n" } @auth,
 port $self->{port}
 bind 127.0.0.1
 dir $self->{dir}
@@ -162,8 +170,8 @@ sentinel down-after-milliseconds $name $self->{down_after}
 sentinel failover-timeout $name $self->{failover_timeout}
 sentinel parallel-syncs $name 2
 END
-        . (defined $self->{auth}
-           ? "sentinel auth-pass $name $self->{auth}\n" : '');
+        defined $user     ? "sentinel auth-user $name $user"     : (),
+        defined $password ? "sentinel auth-pass $name $password" : ();
 }
 
 1;
