@@ -31,13 +31,16 @@ typedef struct {
 typedef struct {
     ngx_push_product_t  *product;
     ngx_str_t            user;
-    ngx_str_t            device;
-    uint64_t             incarnation;  /* of the inbox */
-    uint64_t             acked;        /* everything up to it; 0: nothing, the
-                                          device has become known */
+    ngx_str_t            device;       /* as the user's devices are told apart
+                                          in the register */
+    uint64_t             incarnation;  /* of the inbox; 0: it is not bound */
+    uint64_t             acked;        /* everything up to it */
     uint64_t             all;          /* up to it by every known device, the
                                           log's "a"; 0: not known.  What a
                                           restore may leave out. */
+    ngx_str_t            rest;         /* what the register keeps beside it:
+                                          how far it is in channels */
+    ngx_uint_t           gone;         /* the register has forgotten it */
 } ngx_push_journal_ack_t;
 
 

@@ -14,7 +14,7 @@ use Test::Nginx::Socket;
 use Time::HiRes qw(sleep time);
 
 repeat_each(1);
-plan tests => repeat_each() * 34;
+plan tests => repeat_each() * 40;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -36,7 +36,8 @@ sub up {
     $db      = Push::MariaDB->new(@_)->start;
     $cluster = Push::Cluster->new(redis => $redis, journal => $db, nodes => 1,
         workers => 2, name => 'n' . ++$clusters . '-',
-        product => 'payload_limit 128k;')->start;
+        product => 'payload_limit 128k;',
+        push => 'product news { token_key hs256 {{secret}}; }')->start;
     return $cluster;
 }
 
@@ -145,7 +146,7 @@ refused:
 rows 100
 shop 0 user0 1 604800 m1 1 shop 0 user0 2 604800 51 1
 1
-1
+2
 
 
 
@@ -373,7 +374,7 @@ sub {
     $::cluster->node(1)->log_like('journal: the tables in database push are of '
                                 . 'version 9');
     $t->say(rows_are(549, 0));
-    $::db->execute('UPDATE ngx_push_schema SET version = 1');
+    $::db->execute('UPDATE ngx_push_schema SET version = 2');
     $t->say(rows_are(559));
     return $t->text;
 }
@@ -480,13 +481,13 @@ sub {
         # acknowledged by all; older than "keep"
         "UPDATE ngx_push_message SET created = created - 10",
         "INSERT INTO ngx_push_ack VALUES ('shop', 'user0', $inc, 'a', 1, 1, "
-            . 'UNIX_TIMESTAMP())',
+            . "'', 0, UNIX_TIMESTAMP())",
         # by one of two
         "INSERT INTO ngx_push_ack VALUES ('shop', 'user1', $inc, 'a', 1, 0, "
-            . 'UNIX_TIMESTAMP())',
+            . "'', 0, UNIX_TIMESTAMP())",
         # of an incarnation that is over, and nothing newer
-        "INSERT INTO ngx_push_ack VALUES ('shop', 'user0', 5, 'a', 1, 1, 5)",
-        "INSERT INTO ngx_push_ack VALUES ('shop', 'user5', 5, 'a', 1, 1, 5)");
+        "INSERT INTO ngx_push_ack VALUES ('shop', 'user0', 5, 'a', 1, 1, '', 0, 5)",
+        "INSERT INTO ngx_push_ack VALUES ('shop', 'user5', 5, 'a', 1, 1, '', 0, 5)");
     $t->say(rows_are(8, 30));
     $t->say(join ' ', map { $_->[0] } $::db->sql(
         'SELECT name FROM ngx_push_message ORDER BY name'));
@@ -504,7 +505,105 @@ user0 1 user1 1
 
 
 
-=== TEST 14: without Redis
+=== TEST 14: tables of version 1 are brought up to date
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+
+    up();
+    pushes(1);
+    rows_are(1);
+    $::cluster->stop;
+    $::db->execute('ALTER TABLE ngx_push_ack DROP COLUMN rest, '
+        . 'DROP COLUMN gone', 'UPDATE ngx_push_schema SET version = 1',
+        "INSERT INTO ngx_push_ack VALUES ('shop', 'old', 7, 'a', 3, 2, "
+        . 'UNIX_TIMESTAMP())',
+
+        # somebody died on the way
+        'ALTER TABLE ngx_push_ack ADD COLUMN rest MEDIUMBLOB NOT NULL '
+        . 'AFTER everyone');
+    $::cluster->start;
+    my $c = $::cluster->dialogue(1)->client(client => 'a', user => 'shop/new');
+    $c->subscribe('shop/#');
+    pushes(1);
+    $t->say(rows_are(2));
+    $t->say($::db->value('SELECT version FROM ngx_push_schema'));
+    $t->say(map { "@$_" } $::db->sql('SELECT user, acked, everyone, gone, '
+        . "LENGTH(rest) FROM ngx_push_ack WHERE user = 'old'"));
+    sleep 0.5;
+    $t->say($::db->value('SELECT COUNT(*) > 0 FROM ngx_push_ack '
+                         . "WHERE user = 'new' AND LENGTH(rest) > 0"));
+    return $t->text;
+}
+--- mqtt_out
+rows 2
+2
+old 3 2 0 0
+1
+
+
+
+=== TEST 15: an answer that is repeated: the journal has it, as it was
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $http = Push::HTTP->new(port => $::cluster->node(1)->http_port);
+    my $once = sub {
+        my $answer = $http->post('/v1/shop/users/rita/messages', 'r1',
+            Authorization => 'Bearer ' . api_key(), TTL => 300,
+            'Content-Type' => 'text/plain', 'Idempotency-Key' => '"k1"');
+        return join ' ', $answer->{status},
+                    $answer->{headers}{'idempotent-replayed'} // '-';
+    };
+
+    $t->say($once->());
+    $t->say(rows_are(3));
+    $::db->execute("DELETE FROM ngx_push_message WHERE name = 'rita'");
+    sleep 1.2;
+    $t->say($once->());
+    $t->say(rows_are(3));
+    my ($blob) = $::redis->command('HGET', 'np:{shop:rita}q', 1);
+    $t->say($::db->value("SELECT data = X'" . unpack('H*', $blob)
+        . "', expires - created FROM ngx_push_message WHERE name = 'rita'"));
+    return $t->text;
+}
+--- mqtt_out
+201 -
+rows 3
+201 true
+rows 3
+1
+
+
+
+=== TEST 16: devices as the register has them, also of another product
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+
+    $::db->execute('TRUNCATE ngx_push_ack');
+    my $c = $::cluster->dialogue(1)->client(client => 'a', user => 'x',
+        password => Push::Test::token('eve', aud => ['shop', 'news']));
+    $c->subscribe('shop/#', 'news/#');
+    sleep 0.5;
+    $t->say(map { "@$_" } $::db->sql('SELECT product, HEX(device), gone FROM '
+        . "ngx_push_ack WHERE user = 'eve' AND incarnation = 1 ORDER BY 1"));
+    $t->say(join ' ', map { unpack 'H*', $_ } @{$::redis->command('HKEYS',
+        'np:{news:eve}d')});
+    down();
+    return $t->text;
+}
+--- mqtt_out
+news 73686F700061 0
+shop 61 0
+73686f700061
+
+
+
+=== TEST 17: without Redis
 --- push
     zone 4m;
     product shop { anonymous on; }
@@ -515,7 +614,7 @@ user0 1 user1 1
 
 
 
-=== TEST 15: a password in the address is refused, and not told
+=== TEST 18: a password in the address is refused, and not told
 --- push
     zone 4m;
     product shop { anonymous on; }
@@ -528,7 +627,7 @@ sesame
 
 
 
-=== TEST 16: a parameter that is none is not told either
+=== TEST 19: a parameter that is none is not told either
 --- push
     zone 4m;
     product shop { anonymous on; }

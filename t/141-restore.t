@@ -25,7 +25,7 @@ BEGIN {
 }
 
 repeat_each(1);
-plan tests => repeat_each() * 18;
+plan tests => repeat_each() * 24;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -35,6 +35,15 @@ add_block_preprocessor(sub {
 });
 
 our ($db, $redis, $cluster);
+
+# The next so many messages of a client, which acknowledges them.
+sub next_of {
+    my ($c, $n) = @_;
+    my @got = map { $c->expect('PUBLISH') } 1 .. $n;
+
+    $c->puback($_->{id}) for @got;
+    return join ' ', sort map { $_->{payload} } @got;
+}
 
 # The redis-server of the arguments, or a new one, a database and a node.
 sub up {
@@ -175,10 +184,10 @@ sub {
     my $inc = $::db->value('SELECT incarnation FROM ngx_push_message WHERE '
                            . "name = 'alice' LIMIT 1");
     $::db->execute('INSERT INTO ngx_push_ack VALUES '
-        . "('shop', 'alice', $inc, 'phone', 3, 2, UNIX_TIMESTAMP()), "
-        . "('shop', 'alice', $inc, 'tablet', 2, 2, UNIX_TIMESTAMP()), "
-        . "('shop', 'alice', 7, 'tablet', 9, 9, 100), "
-        . "('shop', 'bob', $inc, 'old', 1, 0, 100)");
+        . "('shop', 'alice', $inc, 'phone', 3, 2, '', 0, UNIX_TIMESTAMP()), "
+        . "('shop', 'alice', $inc, 'tablet', 2, 2, '', 0, UNIX_TIMESTAMP()), "
+        . "('shop', 'alice', 7, 'tablet', 9, 9, '', 0, 100), "
+        . "('shop', 'bob', $inc, 'old', 1, 0, '', 0, 100)");
     $::cluster->stop;
     $::redis->flushall;
     $t->say(restore($port, '--product=shop'));
@@ -269,7 +278,9 @@ sub {
         'INSERT INTO ngx_push_message SELECT "shop", 0, CONCAT("u", '
         . 'LPAD(seq DIV 10, 5, 0)), 77, seq MOD 10 + 1, UNIX_TIMESTAMP(), '
         . 'UNIX_TIMESTAMP() + 1000, CONCAT("blob", seq) '
-        . 'FROM seq_0_to_19999');
+        . 'FROM seq_0_to_19999',
+        "INSERT INTO ngx_push_ack VALUES ('shop', 'u01999', 77, 'a', 0, 0, "
+        . "'', 0, UNIX_TIMESTAMP())");
 
     my $pid = fork // die;
     if (!$pid) {
@@ -287,6 +298,9 @@ sub {
     my $size = $::redis->command('DBSIZE');
     $t->say(join ' ', $? >> 8, -e $file ? 'position' : 'none',
             $size > 100 && $size < 3900 ? 'part' : $size);
+
+    # before any message: one ends when all that are known have it
+    $t->say($::redis->command('HLEN', 'np:{shop:u01999}d'));
     my $rest = restore($port, "--position=$file");
     my ($rows, $placed) = $rest =~ /done: (\d+) rows: (\d+) messages/;
     $t->say("$rows " . ($placed < 19000 && $placed > 1000 ? 'rest' : $placed));
@@ -299,9 +313,10 @@ sub {
 }
 --- mqtt_out
 3 position part
-20000 rest
+1
+20001 rest
 none
-4000
+4001
 incomplete: 0
 
 
@@ -352,10 +367,10 @@ sub {
     return $t->text;
 }
 --- mqtt_out
-done: 20000 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 0 devices made known
+done: 20001 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 1 devices made known
 exit 0
-4000
-done: 20000 rows: 0 messages put back in place, 0 appended as new, 20000 left alone; 0 logs made, 0 devices made known
+4001
+done: 20001 rows: 0 messages put back in place, 0 appended as new, 20000 left alone; 0 logs made, 0 devices made known
 exit 0
 
 
@@ -373,9 +388,9 @@ sub {
     return $t->text;
 }
 --- mqtt_out
-done: 20000 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 0 devices made known
+done: 20001 rows: 20000 messages put back in place, 0 appended as new, 0 left alone; 2000 logs made, 1 devices made known
 exit 0
-4000
+4001
 
 
 
@@ -400,7 +415,7 @@ sub {
         sleep 0.1;
     }
     $t->say(map { "@$_" } $::db->sql('SELECT user, device, acked, everyone '
-                                     . 'FROM ngx_push_ack'));
+                                     . 'FROM ngx_push_ack WHERE acked'));
     $::cluster->stop;
     $::redis->flushall;
     $t->say(restore('127.0.0.1:' . $::redis->port));
@@ -415,12 +430,122 @@ sub {
         $c->expect_nothing(0.3);
     }
 
-    down();
     return $t->text;
 }
 --- mqtt_out
 alice phone 2 2
-done: 7 rows: 4 messages put back in place, 0 appended as new, 2 left alone; 2 logs made, 1 devices made known
+done: 9 rows: 4 messages put back in place, 0 appended as new, 2 left alone; 2 logs made, 1 devices made known
 exit 0
 a3
 b1 b2 b3
+
+
+
+=== TEST 10: how far a device is in channels comes back too
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my @one = (auto => 0, client => 'pad', user => 'shop/carla', clean => 0);
+    my @topics = ('shop/#', 'shop/group/team');
+
+    $::cluster->stop;
+    $::redis->flushall;
+    $::db->execute('TRUNCATE ngx_push_message', 'TRUNCATE ngx_push_ack');
+    $::cluster->start;
+
+    my $pad = $::cluster->dialogue(1)->client(@one);
+    $pad->subscribe(@topics);
+    push_to('groups/team/messages', 'g1');
+    push_to('broadcasts', 'b1');
+    $t->say(next_of($pad, 2));
+    sleep 0.5;
+    $pad->disconnect;
+    push_to('groups/team/messages', 'g2');
+    push_to('broadcasts', 'b2');
+    journaled(4);
+    $::cluster->stop;
+    $::redis->flushall;
+    $t->say(restore('127.0.0.1:' . $::redis->port) =~ /exit 0/ ? 'done' : 'not');
+    $::cluster->start;
+
+    $pad = $::cluster->dialogue(1)->client(@one);
+    $pad->subscribe(@topics);
+    $t->say(next_of($pad, 2));
+    $pad->expect_nothing(0.3);
+    return $t->text;
+}
+--- mqtt_out
+b1 g1
+done
+b2 g2
+
+
+
+=== TEST 11: who has acknowledged nothing is known, and nothing ends without it
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my @phone = (auto => 0, client => 'phone', user => 'shop/dora');
+    my @pad   = (auto => 0, client => 'pad', user => 'shop/dora');
+
+    my $c = $::cluster->dialogue(1)->client(@pad);
+    $c->subscribe('shop/#');
+    $c->disconnect;
+    $c = $::cluster->dialogue(1)->client(@phone);
+    $c->subscribe('shop/#');
+    push_to('users/dora/messages', 'd1');
+    $t->say(next_of($c, 1));
+
+    for (1 .. 100) {
+        last if $::db->value('SELECT COUNT(*) FROM ngx_push_ack WHERE '
+            . "user = 'dora' AND device = 'phone' AND acked = 1");
+        sleep 0.1;
+    }
+
+    journaled(5);
+    $::cluster->stop;
+    $::redis->flushall;
+    $t->say(restore('127.0.0.1:' . $::redis->port) =~ /exit 0/ ? 'done' : 'not');
+    $::cluster->start;
+
+    $c = $::cluster->dialogue(1)->client(@phone);
+    $c->subscribe('shop/#');
+    push_to('users/dora/messages', 'd2');
+    $t->say(next_of($c, 1));
+    sleep 1;
+    $c = $::cluster->dialogue(1)->client(@pad);
+    $c->subscribe('shop/#');
+    $t->say(next_of($c, 2));
+    return $t->text;
+}
+--- mqtt_out
+d1
+done
+d2
+d1 d2
+
+
+
+=== TEST 12: slower than MySQL likes to wait
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+
+    $::cluster->stop;
+    $::redis->flushall;
+    $::db->execute('SET GLOBAL net_write_timeout = 1',
+        'SET GLOBAL wait_timeout = 1',
+        'TRUNCATE ngx_push_message', 'TRUNCATE ngx_push_ack',
+        'INSERT INTO ngx_push_message SELECT "shop", 2, "", 77, seq, '
+        . 'UNIX_TIMESTAMP(), UNIX_TIMESTAMP() + 1000, REPEAT("x", 100000) '
+        . 'FROM seq_1_to_300');
+    $t->say(restore('127.0.0.1:' . $::redis->port, '--rate=75'));
+    down();
+    return $t->text;
+}
+--- mqtt_out
+done: 300 rows: 300 messages put back in place, 0 appended as new, 0 left alone; 1 logs made, 0 devices made known
+exit 0

@@ -267,11 +267,10 @@ static void
 ngx_push_journal_acked(ngx_push_journal_ack_t *ack)
 {
     size_t                      size;
-    ngx_str_t                   none;
     ngx_push_journal_record_t  *r;
 
     size = sizeof(ngx_push_journal_record_t) + ack->product->name.len
-           + ack->user.len + ack->device.len;
+           + ack->user.len + ack->device.len + ack->rest.len;
 
     if (ack->device.len > NGX_PUSH_JOURNAL_DEVICE) {
         ngx_push_journal_lost++;
@@ -291,9 +290,10 @@ ngx_push_journal_acked(ngx_push_journal_ack_t *ack)
     r->all = ack->all;
     r->created = ngx_time();
     r->expires = 0;
+    r->gone = ack->gone;
 
-    ngx_str_null(&none);
-    ngx_push_journal_fill(r, ack->product, &ack->user, &ack->device, &none);
+    ngx_push_journal_fill(r, ack->product, &ack->user, &ack->device,
+                          &ack->rest);
     ngx_push_journal_appended(r);
 }
 
@@ -346,7 +346,7 @@ ngx_push_journal_reserve(size_t size)
     r = (ngx_push_journal_record_t *) (c->data + c->used);
     r->size = size;
     r->crc = 0;
-    r->spare = 0;
+    r->gone = 0;
     r->spare2 = 0;
 
     return r;

@@ -42,7 +42,10 @@ static const char  *ngx_push_journal_session[] = {
 };
 
 
-/* The row with the version comes last: what is before it is repeatable. */
+/*
+ * The version comes last: what is before it is repeatable, for MySQL commits
+ * each change of a table by itself.
+ */
 
 static const char  *ngx_push_journal_schema[] = {
 
@@ -66,6 +69,8 @@ static const char  *ngx_push_journal_schema[] = {
     " device VARBINARY(319) NOT NULL,"
     " acked BIGINT UNSIGNED NOT NULL,"
     " everyone BIGINT UNSIGNED NOT NULL,"
+    " rest MEDIUMBLOB NOT NULL,"
+    " gone TINYINT UNSIGNED NOT NULL,"
     " updated INT UNSIGNED NOT NULL,"
     " PRIMARY KEY (product, user, incarnation, device)"
     ") ENGINE=InnoDB ROW_FORMAT=DYNAMIC",
@@ -78,6 +83,20 @@ static const char  *ngx_push_journal_schema[] = {
     "INSERT IGNORE INTO ngx_push_schema (id, version) VALUES (1, "
     NGX_PUSH_JOURNAL_STRING(NGX_PUSH_JOURNAL_VERSION) ")",
 
+    "COMMIT",
+    NULL
+};
+
+
+/* From version 1; a column that is there already is no error. */
+
+static const char  *ngx_push_journal_upgrade[] = {
+    "ALTER TABLE ngx_push_ack ADD COLUMN rest MEDIUMBLOB NOT NULL"
+    " AFTER everyone",
+    "ALTER TABLE ngx_push_ack ADD COLUMN gone TINYINT UNSIGNED NOT NULL"
+    " AFTER rest",
+    "UPDATE ngx_push_schema SET version = "
+    NGX_PUSH_JOURNAL_STRING(NGX_PUSH_JOURNAL_VERSION) " WHERE id = 1",
     "COMMIT",
     NULL
 };
@@ -255,6 +274,25 @@ ngx_push_journal_db_schema(ngx_push_journal_db_t *db)
 
     if (rc != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (version == 1) {
+
+        /* several may do so at once: none minds */
+
+        for (i = 0; ngx_push_journal_upgrade[i]; i++) {
+            if (mysql_query(db->my, ngx_push_journal_upgrade[i]) != 0
+                && mysql_errno(db->my) != ER_DUP_FIELDNAME)
+            {
+                (void) ngx_push_journal_db_fault(db, "the tables cannot be "
+                                                 "brought up to date",
+                                                 mysql_errno(db->my),
+                                                 mysql_error(db->my));
+                return NGX_ERROR;
+            }
+        }
+
+        version = NGX_PUSH_JOURNAL_VERSION;
     }
 
     if (version != NGX_PUSH_JOURNAL_VERSION) {

@@ -17,7 +17,7 @@
 
 #define NGX_PUSH_JOURNAL_WIDTHS     3      /* rows of a statement: 64, 8, 1 */
 #define NGX_PUSH_JOURNAL_ROWS       64
-#define NGX_PUSH_JOURNAL_COLUMNS    8
+#define NGX_PUSH_JOURNAL_COLUMNS    9
 
 
 struct ngx_push_journal_db_s {

@@ -20,7 +20,7 @@
 #define NGX_PUSH_JOURNAL_STEP       1000   /* rows removed at once */
 #define NGX_PUSH_JOURNAL_WALK       500    /* acknowledgements looked at */
 #define NGX_PUSH_JOURNAL_LOCK       10000  /* ms between two tries */
-#define NGX_PUSH_JOURNAL_ARGS       8
+#define NGX_PUSH_JOURNAL_ARGS       11
 
 
 /* An inbox of one incarnation, as its acknowledgements have it. */
@@ -30,7 +30,6 @@ typedef struct {
     unsigned long        user_len;
     uint64_t             incarnation;
     uint64_t             everyone;
-    ngx_uint_t           newest;       /* of this user's */
 } ngx_push_journal_inbox_t;
 
 
@@ -233,14 +232,11 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
         (*rows)++;
 
         if (last && last->user_len == len
-            && ngx_memcmp(last->user, user, len) == 0)
+            && ngx_memcmp(last->user, user, len) == 0
+            && last->incarnation == number[0])
         {
-            if (last->incarnation == number[0]) {
-                last->everyone = ngx_max(last->everyone, number[1]);
-                continue;
-            }
-
-            last->newest = 0;
+            last->everyone = ngx_max(last->everyone, number[1]);
+            continue;
         }
 
         last = &inbox[(*n)++];
@@ -248,7 +244,6 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
         ngx_memcpy(last->user, user, last->user_len);
         last->incarnation = number[0];
         last->everyone = number[1];
-        last->newest = 1;
     }
 
     if (rc != MYSQL_NO_DATA) {
@@ -272,9 +267,6 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
 
         if (i) {
             *n = i;
-
-        } else {
-            last->newest = 0;          /* it may go on: be careful */
         }
     }
 
@@ -284,7 +276,8 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
 
 /*
  * The acknowledgements of an inbox without messages are of use only as long as
- * they tell of a device that nothing newer tells of.
+ * they tell of a device that nothing newer tells of.  (MySQL does not read the
+ * table that it deletes from but as a derived one.)
  */
 
 static ngx_int_t
@@ -316,14 +309,14 @@ ngx_push_journal_purge_inbox(ngx_push_journal_db_t *db,
         }
     }
 
-    until = cut;
-
-    if (inbox->newest) {
-        until = cut > (uint64_t) db->writer->set.device_expiry
-                ? cut - db->writer->set.device_expiry : 0;
-    }
+    until = cut > (uint64_t) db->writer->set.device_expiry
+            ? cut - db->writer->set.device_expiry : 0;
 
     ngx_memzero(&args, sizeof(args));
+    ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
+    ngx_push_journal_purge_bytes(&args, inbox->user, inbox->user_len);
+    ngx_push_journal_purge_number(&args, inbox->incarnation);
+    ngx_push_journal_purge_number(&args, cut);
     ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
     ngx_push_journal_purge_bytes(&args, inbox->user, inbox->user_len);
     ngx_push_journal_purge_number(&args, inbox->incarnation);
@@ -338,7 +331,12 @@ ngx_push_journal_purge_inbox(ngx_push_journal_db_t *db,
                                       "NOT EXISTS (SELECT 1 FROM "
                                       "ngx_push_message m WHERE m.product = ? "
                                       "AND m.kind = 0 AND m.name = ? AND "
-                                      "m.incarnation = ?)", &args, &removed);
+                                      "m.incarnation = ?) AND (gone = 1 OR "
+                                      "updated < ? OR device IN (SELECT "
+                                      "device FROM (SELECT device FROM "
+                                      "ngx_push_ack WHERE product = ? AND "
+                                      "user = ? AND incarnation > ?) newer))",
+                                      &args, &removed);
 }
 
 

@@ -48,8 +48,9 @@ static void ngx_push_journal_rows_number(MYSQL_BIND *b, void *p,
 
 
 /*
- * A message that is there stays as it is, an acknowledgement only grows; so
- * each may be written again, at any time.
+ * A message that is there stays as it is, an acknowledgement only grows, and
+ * what stands beside it is the latest; so each may be written again, at any
+ * time.  MySQL assigns from left to right: "updated" comes last.
  */
 
 static ngx_push_journal_insert_t  ngx_push_journal_inserts[] = {
@@ -60,11 +61,13 @@ static ngx_push_journal_insert_t  ngx_push_journal_inserts[] = {
       " ON DUPLICATE KEY UPDATE kind = kind", 8 },
 
     { "INSERT INTO ngx_push_ack (product, user, incarnation, device, acked, "
-      "everyone, updated) VALUES ",
-      "(?,?,?,?,?,?,?)",
+      "everyone, rest, gone, updated) VALUES ",
+      "(?,?,?,?,?,?,?,?,?)",
       " ON DUPLICATE KEY UPDATE acked = GREATEST(acked, VALUES(acked)), "
       "everyone = GREATEST(everyone, VALUES(everyone)), "
-      "updated = GREATEST(updated, VALUES(updated))", 7 }
+      "rest = IF(VALUES(updated) < updated, rest, VALUES(rest)), "
+      "gone = IF(VALUES(updated) < updated, gone, VALUES(gone)), "
+      "updated = GREATEST(updated, VALUES(updated))", 9 }
 };
 
 
@@ -353,7 +356,9 @@ ngx_push_journal_rows_ack(MYSQL_BIND *b, ngx_push_journal_record_t *r)
                                 r->device_len);
     ngx_push_journal_rows_number(&b[4], &r->seq, MYSQL_TYPE_LONGLONG);
     ngx_push_journal_rows_number(&b[5], &r->all, MYSQL_TYPE_LONGLONG);
-    ngx_push_journal_rows_number(&b[6], &r->created, MYSQL_TYPE_LONG);
+    ngx_push_journal_rows_bytes(&b[6], ngx_push_journal_blob(r), r->blob_len);
+    ngx_push_journal_rows_number(&b[7], &r->gone, MYSQL_TYPE_SHORT);
+    ngx_push_journal_rows_number(&b[8], &r->created, MYSQL_TYPE_LONG);
 }
 
 

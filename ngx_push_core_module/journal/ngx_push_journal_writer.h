@@ -31,7 +31,7 @@
 
 #define NGX_PUSH_JOURNAL_CHUNK      (512 * 1024)
 #define NGX_PUSH_JOURNAL_SEGMENT    (8 * 1024 * 1024)
-#define NGX_PUSH_JOURNAL_VERSION    1
+#define NGX_PUSH_JOURNAL_VERSION    2
 #define NGX_PUSH_JOURNAL_NOTE       512
 
 #define NGX_PUSH_JOURNAL_DEVICE     (NGX_PUSH_PRODUCT_MAX + 1                 \
@@ -45,8 +45,9 @@ typedef enum {
 
 
 /*
- * A record, in memory as in a file; product, name, device and blob stand
- * behind it, and as many zeroes as make the size a multiple of 8.
+ * A record, in memory as in a file; product, name, device and blob (of an ack:
+ * what the register keeps beside) stand behind it, and as many zeroes as make
+ * the size a multiple of 8.
  */
 
 typedef struct {
@@ -57,7 +58,7 @@ typedef struct {
     uint8_t              product_len;
     uint8_t              name_len;     /* target, user */
     uint16_t             device_len;   /* ack */
-    uint16_t             spare;
+    uint16_t             gone;         /* ack */
     uint64_t             incarnation;
     uint64_t             seq;          /* ack: up to it */
     uint64_t             all;          /* ack: up to it by every device */

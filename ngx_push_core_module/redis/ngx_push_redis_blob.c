@@ -164,6 +164,16 @@ ngx_push_blob_write(u_char *p, ngx_push_save_t *op, time_t created,
 }
 
 
+void
+ngx_push_blob_times(ngx_str_t *blob, time_t created, time_t expires)
+{
+    u_char  *p;
+
+    p = ngx_push_blob_put(blob->data + 2, created, 4);
+    (void) ngx_push_blob_put(p, expires, 4);
+}
+
+
 ngx_int_t
 ngx_push_blob_head(ngx_str_t *head, size_t size, time_t *created,
     time_t *expires, size_t *payload)

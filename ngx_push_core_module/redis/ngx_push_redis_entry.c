@@ -157,10 +157,22 @@ void
 ngx_push_reg_field(ngx_push_reg_call_t *c, ngx_push_product_t *product,
     ngx_push_product_t *own, ngx_str_t *device)
 {
-    u_char     *p;
-    ngx_str_t   field;
+    ngx_str_t  field;
 
-    p = c->field;
+    field.data = c->field;
+    field.len = ngx_push_reg_name(c->field, product, own, device);
+
+    ngx_push_reg_str(c, &field);
+}
+
+
+size_t
+ngx_push_reg_name(u_char *field, ngx_push_product_t *product,
+    ngx_push_product_t *own, ngx_str_t *device)
+{
+    u_char  *p;
+
+    p = field;
 
     if (product != own) {
         p = ngx_cpymem(p, own->name.data, own->name.len);
@@ -169,10 +181,7 @@ ngx_push_reg_field(ngx_push_reg_call_t *c, ngx_push_product_t *product,
 
     p = ngx_cpymem(p, device->data, device->len);
 
-    field.data = c->field;
-    field.len = p - c->field;
-
-    ngx_push_reg_str(c, &field);
+    return p - field;
 }
 
 

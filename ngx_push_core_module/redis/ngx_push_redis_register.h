@@ -95,6 +95,8 @@ void ngx_push_reg_user(ngx_push_reg_call_t *c, ngx_push_product_t *product,
 
 void ngx_push_reg_field(ngx_push_reg_call_t *c, ngx_push_product_t *product,
     ngx_push_product_t *own, ngx_str_t *device);
+size_t ngx_push_reg_name(u_char *field, ngx_push_product_t *product,
+    ngx_push_product_t *own, ngx_str_t *device);
 void ngx_push_reg_str(ngx_push_reg_call_t *c, ngx_str_t *s);
 void ngx_push_reg_number(ngx_push_reg_call_t *c, uint64_t n);
 void ngx_push_reg_hex(ngx_push_reg_call_t *c, uint64_t n);

@@ -393,7 +393,9 @@ ngx_push_redis_save_refused(ngx_push_saving_t *s, redisReply *reply)
 
 /*
  * The first answer again.  Whoever gave it has told the devices, or has it
- * among its doubts, or has died: then all nodes compare.
+ * among its doubts, or has died: then all nodes compare.  But the journal may
+ * not know of it, if the first answer never came or its worker died; so it is
+ * told, with the times of then.
  */
 
 static void
@@ -411,6 +413,12 @@ ngx_push_redis_replayed(ngx_push_saving_t *s, redisReply *reply)
     if (op->incarnation) {
         op->seq = ngx_push_reply_num(reply, 1);
         op->expires = (time_t) ngx_push_reply_num(reply, 2);
+
+        s->expires = op->expires;
+        s->created = op->expires - op->ttl;
+
+        ngx_push_blob_times(&s->blob, s->created, s->expires);
+        ngx_push_redis_save_journal(s);
 
     } else {
         op->reached = (ngx_uint_t) ngx_push_reply_num(reply, 1);

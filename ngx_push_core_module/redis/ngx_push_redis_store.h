@@ -31,6 +31,7 @@ void ngx_push_redis_give_all(void);    /* what is kept, back to the system */
 size_t ngx_push_blob_size(ngx_push_save_t *op);
 void ngx_push_blob_write(u_char *p, ngx_push_save_t *op, time_t created,
     time_t expires);
+void ngx_push_blob_times(ngx_str_t *blob, time_t created, time_t expires);
 
 /*
  * Sets what the blob says in "m" and makes its payload one link that points

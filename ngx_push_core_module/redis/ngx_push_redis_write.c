@@ -47,6 +47,7 @@ typedef struct {
     ngx_push_product_t    *product;    /* whose entry it is */
     uint64_t               incarnation;
     uint64_t               acked;
+    ngx_str_t              rest;       /* behind it; for the journal */
 } ngx_push_part_t;
 
 
@@ -253,15 +254,27 @@ ngx_push_write_part(ngx_push_write_t *w, ngx_push_product_t *product,
     ngx_push_snapshot_t *snap, ngx_str_t *rest)
 {
     ngx_int_t                rc;
+    ngx_push_conf_t         *pcf;
     ngx_push_part_t         *part;
     ngx_push_reg_call_t      c;
     ngx_push_cursor_args_t   a;
 
-    part = ngx_alloc(sizeof(ngx_push_part_t), ngx_cycle->log);
+    pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
+
+    part = ngx_alloc(sizeof(ngx_push_part_t)
+                     + (pcf && pcf->journal ? rest->len : 0), ngx_cycle->log);
 
     if (part == NULL) {
         w->rc = NGX_ERROR;
         return;
+    }
+
+    ngx_str_null(&part->rest);
+
+    if (pcf && pcf->journal && rest->len) {
+        part->rest.len = rest->len;
+        part->rest.data = (u_char *) (part + 1);
+        ngx_memcpy(part->rest.data, rest->data, rest->len);
     }
 
     part->write = w;
@@ -365,8 +378,9 @@ ngx_push_write_answer(void *data, ngx_int_t rc, redisReply *reply)
 
     if (part->incarnation) {
         ngx_push_write_learn(part, reply);
-        ngx_push_write_journal(part, reply);
     }
+
+    ngx_push_write_journal(part, reply);
 
 done:
 
@@ -400,23 +414,31 @@ ngx_push_write_learn(ngx_push_part_t *part, redisReply *reply)
 static void
 ngx_push_write_journal(ngx_push_part_t *part, redisReply *reply)
 {
+    u_char                   field[NGX_PUSH_FIELD_MAX];
     ngx_push_conf_t         *pcf;
     ngx_push_journal_ack_t   ack;
 
     pcf = ngx_push_get_conf((ngx_cycle_t *) ngx_cycle);
 
-    if (pcf == NULL || pcf->journal == NULL || part->acked == 0) {
+    if (pcf == NULL || pcf->journal == NULL) {
         return;
     }
 
     ack.product = part->product;
     ack.user = part->write->user;
-    ack.device = part->write->device;
+    ack.device.data = field;
+    ack.device.len = ngx_push_reg_name(field, part->product,
+                                       part->write->product,
+                                       &part->write->device);
     ack.incarnation = part->incarnation;
     ack.acked = part->acked;
     ack.all = 0;
+    ack.rest = part->rest;
+    ack.gone = (part->write->state == '-');
 
-    if (ngx_push_reply_hex(reply, 2) == part->incarnation) {
+    if (part->incarnation
+        && ngx_push_reply_hex(reply, 2) == part->incarnation)
+    {
         ack.all = ngx_push_reply_number(reply, 4);
     }
 

@@ -152,7 +152,7 @@ position_hex(FILE *out, const char *p, size_t len)
 }
 
 
-/* A line: "1 PHASE ROWS PRODUCT KIND .NAME-IN-HEX INCARNATION SEQ". */
+/* A line: "2 PHASE ROWS PRODUCT KIND .NAME-IN-HEX INCARNATION SEQ". */
 
 int
 position_save(restore_position_t *at)
@@ -173,7 +173,7 @@ position_save(restore_position_t *at)
         return RESTORE_ERROR;
     }
 
-    (void) fprintf(out, "1 %d %llu .%s %u .", at->phase,
+    (void) fprintf(out, "2 %d %llu .%s %u .", at->phase,
                    (unsigned long long) restore_figures.rows, at->product,
                    at->kind);
     position_hex(out, at->name, at->name_len);
@@ -215,7 +215,7 @@ position_load(restore_position_t *at)
         return RESTORE_END;
     }
 
-    n = fscanf(in, "1 %d %llu %64s %u %511s %llu %llu", &at->phase, &rows,
+    n = fscanf(in, "2 %d %llu %64s %u %511s %llu %llu", &at->phase, &rows,
                product, &at->kind, name, &incarnation, &seq);
     (void) fclose(in);
 

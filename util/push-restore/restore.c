@@ -5,9 +5,10 @@
 
 
 /*
- * Through the journal in the order of its keys, a page at a time: the messages
- * of a log's incarnation go to Redis in batches, then the devices of each user.
- * A position is saved when all that is before it has been written.
+ * Through the journal in the order of its keys, a page at a time: the devices
+ * of each user (device.c), then the messages of a log's incarnation in
+ * batches.  Devices come first, for a message ends when all that are known
+ * have it.  A position is saved when all that is before it has been written.
  */
 
 
@@ -15,10 +16,8 @@
 #include <unistd.h>
 
 
-#define RESTORE_PAGE      1000         /* rows */
 #define RESTORE_BATCH     64           /* messages of a call */
 #define RESTORE_BYTES     (1024 * 1024)
-#define RESTORE_KNOWN     256          /* devices of a user at once */
 #define RESTORE_FIXED     8            /* keys and first arguments */
 
 
@@ -37,23 +36,14 @@ typedef struct {
 } restore_batch_t;
 
 
-typedef struct {
-    restore_ack_t        ack[RESTORE_KNOWN];
-    int                  n;
-} restore_user_t;
-
-
 static restore_batch_t  restore_batch;
-static restore_user_t   restore_user;
 
 
-static int
+void
 restore_argument(restore_str_t *s, char *buf, size_t size, uint64_t value)
 {
     s->data = buf;
     s->len = snprintf(buf, size, "%llu", (unsigned long long) value);
-
-    return 0;
 }
 
 
@@ -204,7 +194,7 @@ restore_add(restore_message_t *m)
 
 /* No more than so many rows a second. */
 
-static void
+void
 restore_pace(void)
 {
     static uint64_t         rows;
@@ -286,197 +276,13 @@ restore_kind(restore_position_t *at)
 }
 
 
-static int
-restore_tell_user(void)
-{
-    int              i, n;
-    char             key[TARGET_KEY], keep[24];
-    char             entry[RESTORE_KNOWN][128];
-    redisReply      *r;
-    restore_ack_t   *ack;
-    restore_str_t    args[3 + 2 * RESTORE_KNOWN];
-    restore_user_t  *u = &restore_user;
-
-    if (u->n == 0) {
-        return RESTORE_OK;
-    }
-
-    ack = u->ack;
-
-    args[0].data = key;
-    args[0].len = target_key(key, ack->product, ack->product_len, 0,
-                             ack->user, ack->user_len, 'd');
-    restore_argument(&args[1], keep, sizeof(keep),
-                     restore_options.device_expiry);
-    args[2].data = restore_options.dry ? "1" : "0";
-    args[2].len = 1;
-
-    for (i = 0, n = 3; i < u->n; i++) {
-        ack = &u->ack[i];
-
-        args[n].data = ack->device;
-        args[n++].len = ack->device_len;
-        args[n].data = entry[i];
-        args[n++].len = snprintf(entry[i], sizeof(entry[i]),
-                                 "- 0 0 x %u %llx %llu %llu ", ack->updated,
-                                 (unsigned long long) ack->incarnation,
-                                 (unsigned long long) ack->acked,
-                                 (unsigned long long) ack->acked);
-    }
-
-    u->n = 0;
-
-    r = target_script(TARGET_DEVICES, 1, n, args);
-
-    if (r == NULL) {
-        return RESTORE_ERROR;
-    }
-
-    restore_figures.devices += r->integer;
-    freeReplyObject(r);
-
-    return RESTORE_OK;
-}
-
-
-/* A device counts with its newest incarnation, which comes last. */
-
-static int
-restore_device(restore_ack_t *ack)
-{
-    int              i;
-    restore_user_t  *u = &restore_user;
-
-    if (u->n && (u->ack[0].user_len != ack->user_len
-                 || memcmp(u->ack[0].user, ack->user, ack->user_len) != 0
-                 || strncmp(u->ack[0].product, ack->product,
-                            ack->product_len) != 0))
-    {
-        if (restore_tell_user() != RESTORE_OK) {
-            return RESTORE_ERROR;
-        }
-    }
-
-    for (i = 0; i < u->n; i++) {
-        if (u->ack[i].device_len == ack->device_len
-            && memcmp(u->ack[i].device, ack->device, ack->device_len) == 0)
-        {
-            u->ack[i] = *ack;
-            return RESTORE_OK;
-        }
-    }
-
-    if (u->n == RESTORE_KNOWN && restore_tell_user() != RESTORE_OK) {
-        return RESTORE_ERROR;
-    }
-
-    u->ack[u->n++] = *ack;
-
-    return RESTORE_OK;
-}
-
-
-/*
- * The devices of a product.  A page begins behind a whole user: the last one of
- * a full page is read again, unless he fills it.
- */
-
-static int
-restore_devices(restore_position_t *at)
-{
-    int                   rc, cut;
-    char                  user[RESTORE_NAME];
-    unsigned              n, limit;
-    unsigned long         user_len, before_len;
-    static restore_ack_t  ack;
-    restore_user_t       *u = &restore_user;
-
-    ack.product_len = strlen(at->product);
-    memcpy(ack.product, at->product, ack.product_len);
-    limit = RESTORE_PAGE;
-
-    do {
-        if (source_acks(at, limit) != RESTORE_OK) {
-            return RESTORE_ERROR;
-        }
-
-        user_len = 0;
-        before_len = at->name_len;
-
-        for (n = 0; (rc = source_ack(&ack)) == RESTORE_OK; n++) {
-
-            if (restore_stop) {
-                source_page_end();
-                return RESTORE_ERROR;
-            }
-
-            if (n && (user_len != ack.user_len
-                      || memcmp(user, ack.user, user_len) != 0))
-            {
-                memcpy(at->name, user, user_len);
-                at->name_len = user_len;
-                before_len = (unsigned long) -1;
-            }
-
-            memcpy(user, ack.user, ack.user_len);
-            user_len = ack.user_len;
-
-            if (ack.updated + restore_options.device_expiry >= time(NULL)
-                && restore_device(&ack) != RESTORE_OK)
-            {
-                return RESTORE_ERROR;
-            }
-
-            restore_figures.rows++;
-            restore_pace();
-            progress(0);
-        }
-
-        source_page_end();
-
-        if (rc == RESTORE_ERROR) {
-            return RESTORE_ERROR;
-        }
-
-        cut = (n == limit);
-
-        if (cut && before_len != (unsigned long) -1) {
-
-            /* one user has them all */
-
-            limit *= 2;
-            u->n = 0;
-            continue;
-        }
-
-        if (cut) {
-            u->n = 0;                  /* he comes again, whole */
-            limit = RESTORE_PAGE;
-
-        } else if (n) {
-            memcpy(at->name, user, user_len);
-            at->name_len = user_len;
-        }
-
-        if (restore_tell_user() != RESTORE_OK
-            || position_save(at) != RESTORE_OK)
-        {
-            return RESTORE_ERROR;
-        }
-
-    } while (cut);
-
-    return RESTORE_OK;
-}
-
-
 /* From one product to the next; "resumed" begins in the middle of one. */
 
 static int
 restore_phase(restore_position_t *at, int resumed)
 {
     int                 rc;
-    static const char  *table[] = { "ngx_push_message", "ngx_push_ack" };
+    static const char  *table[] = { "ngx_push_ack", "ngx_push_message" };
 
     for ( ;; ) {
 
@@ -506,7 +312,7 @@ restore_phase(restore_position_t *at, int resumed)
 
         resumed = 0;
 
-        if (at->phase == 1) {
+        if (at->phase == 0) {
             if (restore_devices(at) != RESTORE_OK) {
                 return RESTORE_ERROR;
             }

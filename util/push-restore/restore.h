@@ -6,8 +6,8 @@
 
 /*
  * push-restore: rebuilds Redis from the journal in MySQL.  source.c reads the
- * journal, target.c writes to Redis, restore.c brings the two together,
- * progress.c tells and remembers how far it is.
+ * journal, target.c writes to Redis, restore.c and device.c bring the two
+ * together, progress.c tells and remembers how far it is.
  */
 
 
@@ -39,7 +39,8 @@
 #define RESTORE_PRODUCT   63
 #define RESTORE_NAME      255
 #define RESTORE_DEVICE    319
-#define RESTORE_VERSION   1
+#define RESTORE_REST      65536
+#define RESTORE_VERSION   2
 
 
 typedef struct {
@@ -83,7 +84,7 @@ typedef struct {
 /* Where it is; what comes next stands behind it in the order of the tables. */
 
 typedef struct {
-    int                  phase;        /* 0 messages, 1 devices */
+    int                  phase;        /* 0 devices, 1 messages */
     char                 product[RESTORE_PRODUCT + 1];
     unsigned             kind;
     char                 name[RESTORE_NAME];
@@ -145,6 +146,9 @@ typedef struct {
     unsigned long        device_len;
     uint64_t             acked;
     uint32_t             updated;
+    int                  gone;
+    char                *rest;         /* valid until the next row */
+    unsigned long        rest_len;
 } restore_ack_t;
 
 
@@ -215,6 +219,19 @@ void position_remove(void);
 
 
 int restore_run(void);
+
+#define RESTORE_PAGE  1000             /* rows */
+
+/* All devices of a product, from a position on. */
+
+int restore_devices(restore_position_t *at);
+
+/* No more than so many rows a second. */
+
+void restore_pace(void);
+
+void restore_argument(restore_str_t *s, char *buf, size_t size,
+    uint64_t value);
 
 
 #endif /* _PUSH_RESTORE_H_INCLUDED_ */

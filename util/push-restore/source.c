@@ -25,8 +25,35 @@ typedef struct {
 
 static MYSQL           *source_pages, *source_asks;
 static source_query_t   source_page;
-static char            *source_blob;
+static char            *source_blob;   /* of a message, of a device */
 static unsigned long    source_blob_len, source_blob_size;
+
+
+/*
+ * Rows are taken as fast as Redis, or --rate, lets them be written, and a
+ * connection may rest as long: the server is to wait, a day if need be.
+ */
+
+static int
+source_session(MYSQL *my)
+{
+    size_t              i;
+    static const char  *session[] = {
+        "SET NAMES utf8mb4",
+        "SET SESSION net_write_timeout = 86400",
+        "SET SESSION wait_timeout = 86400",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    };
+
+    for (i = 0; i < sizeof(session) / sizeof(session[0]); i++) {
+        if (mysql_query(my, session[i]) != 0) {
+            restore_error("MySQL: %s", mysql_error(my));
+            return RESTORE_ERROR;
+        }
+    }
+
+    return RESTORE_OK;
+}
 
 
 static MYSQL *
@@ -73,6 +100,11 @@ source_connect(void)
         == NULL)
     {
         restore_error("MySQL: %s", mysql_error(my));
+        mysql_close(my);
+        return NULL;
+    }
+
+    if (source_session(my) != RESTORE_OK) {
         mysql_close(my);
         return NULL;
     }
@@ -223,6 +255,14 @@ source_open(void)
     uint64_t        version;
     source_query_t  q = { 0 };
 
+    source_blob_size = 1024 * 1024;
+    source_blob = malloc(source_blob_size);
+
+    if (source_blob == NULL) {
+        restore_error("no memory");
+        return RESTORE_ERROR;
+    }
+
     source_pages = source_connect();
     source_asks = source_pages ? source_connect() : NULL;
 
@@ -330,16 +370,6 @@ source_messages(restore_position_t *at, unsigned limit)
 
     source_end(q);
 
-    if (source_blob == NULL) {
-        source_blob_size = 1024 * 1024;
-        source_blob = malloc(source_blob_size);
-
-        if (source_blob == NULL) {
-            restore_error("no memory");
-            return RESTORE_ERROR;
-        }
-    }
-
     source_bytes(q, at->product, strlen(at->product));
     source_number(q, at->kind);
     source_bytes(q, at->name, at->name_len);
@@ -430,11 +460,13 @@ source_ack(restore_ack_t *ack)
                          &ack->device_len);
         source_out_number(q);
         source_out_number(q);
+        source_out_number(q);
+        source_out_bytes(q, source_blob, source_blob_size, &source_blob_len);
 
         if (source_execute(source_pages, q, "SELECT user, incarnation, device,"
-                           " acked, updated FROM ngx_push_ack WHERE product ="
-                           " ? AND user > ? ORDER BY user, incarnation, device"
-                           " LIMIT ?")
+                           " acked, updated, gone, rest FROM ngx_push_ack "
+                           "WHERE product = ? AND user > ? ORDER BY user, "
+                           "incarnation, device LIMIT ?")
             != RESTORE_OK)
         {
             return RESTORE_ERROR;
@@ -450,6 +482,14 @@ source_ack(restore_ack_t *ack)
     ack->incarnation = q->value[1];
     ack->acked = q->value[3];
     ack->updated = q->value[4];
+    ack->gone = q->value[5] != 0;
+    ack->rest = source_blob;
+    ack->rest_len = source_blob_len;
+
+    if (source_blob_len > RESTORE_REST) {
+        restore_error("what is known of a device is too much");
+        return RESTORE_ERROR;
+    }
 
     return RESTORE_OK;
 }
