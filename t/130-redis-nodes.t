@@ -18,7 +18,8 @@ allow_alert('exited on signal 9');
 my $r = Push::Redis->new->start;
 my $c = Push::Cluster->new(
     redis => $r, push => 'node_lease 4s; bus_limit 100;', workers => 2,
-    product => 'payload_limit 64k; api_key reader publish query;',
+    product => 'payload_limit 64k; inbox_limit 5000;'
+               . ' api_key reader publish query;',
 )->start;
 
 sub dialogue { $c->dialogue($_[0]) }
@@ -229,6 +230,136 @@ unread(sub {
 is(() = got($dan, 330, 10) =~ /d\d+/g, 330, 'a bus trimmed: the log is whole');
 ok(metric(2, 'bus_gaps_total') > $gaps, '... it was noticed');
 is(beaten($cid), 'lost3', '... and healed at the heartbeat');
+
+
+# --- entries that are refused
+
+# A bus that takes nothing, while what is done there; n1 serves with whichever
+# worker, of which each keeps what it has for n2.
+sub shut {
+    my ($code) = @_;
+
+    $r->command('DEL', 'np:bus:{n2}');
+    $r->command('SET', 'np:bus:{n2}', 'x');
+    eval { $code->() };
+    my $error = $@;
+    $r->command('DEL', 'np:bus:{n2}');
+    die $error if $error;
+}
+
+sub pending { metric(1, 'bus_failed_entries_total') }
+
+rest();
+
+my $gus    = device(2, 'gus');
+my $failed = pending();
+
+shut(sub {
+    send_to(1, 'users/gus', map { "g$_" } 1 .. 5);
+    $gus->expect_nothing(0.7);
+    pass('a bus that takes nothing: pushes are accepted');
+    ok(pending() > $failed, '... and what is refused is counted');
+
+    my $from = pending();
+    sleep 1.2;
+    cmp_ok(pending() - $from, '<=', 8,
+           '... one is tried now and then, not all of it');
+});
+is(got($gus, 5, 3), 'g1 g2 g3 g4 g5',
+   '... sent when it can be: no heartbeat is needed');
+is(metric(1, 'bus_dropped_entries_total'), 0, '... nothing was given up');
+
+# the queue is bounded in memory, not only in what it would send
+
+{
+    my $rss = sub {
+        my $kb = 0;
+
+        for my $pid ($c->node(1)->workers) {
+            open my $in, '<', "/proc/$pid/smaps_rollup" or die "$pid: $!\n";
+            $kb += /^Private_Dirty:\s+(\d+)/ ? $1 : 0 while <$in>;
+        }
+
+        return $kb;
+    };
+    my $before = $rss->();
+
+    shut(sub {
+        send_to(1, 'users/gus', map { "s$_" } 1 .. 3000);
+        cmp_ok($rss->() - $before, '<', 6000,
+               'small entries that wait take no large pieces of memory');
+    });
+    is(() = got($gus, 3000, 10) =~ /s\d+/g, 3000, '... all come');
+}
+
+# 400 entries of 16 KB for one node, of one worker, are more than may wait
+
+rest();
+
+my $sent = metric(1, 'bus_sent_entries_total');
+my $n    = 400;
+
+shut(sub {
+    my $one = dialogue(1);
+
+    for my $i (1 .. $n) {
+        my $status = $one->push('users/gus', "h$i " . 'x' x 16000)->{status};
+        $status == 201 or die "$status\n";
+    }
+});
+
+$c->node(1)->until('the bus to be empty', sub {
+    metric(1, 'bus_sent_entries_total') + metric(1, 'bus_dropped_entries_total')
+        > $sent + $n;
+}, 10);
+
+my $dropped = metric(1, 'bus_dropped_entries_total');
+
+$sent = metric(1, 'bus_sent_entries_total') - $sent;
+cmp_ok($dropped, '>', 100, 'a bus that takes nothing for long: '
+       . 'the oldest entries are given up, and counted');
+cmp_ok(($sent - 1) * 16000, '<=', 4 << 20, '... 4 MiB of them wait');
+is($sent + $dropped, $n + 1, '... and a CHECK goes instead of the others');
+
+my @h;
+
+while (@h < $n) {
+    my $p = $gus->poll(1) // do { $gus->send_raw("\xc0\0"); $gus->poll(5) }
+        // last;
+    push @h, $p->{payload} =~ /^h(\d+) /
+        if $p->{type} eq 'PUBLISH';
+}
+
+is("@h", join(' ', 1 .. $n), '... the device gets all, in order');
+
+
+# --- a Redis that is full, where KICK finds no room
+
+{
+    my $hal = device(1, 'hal');
+
+    rest();
+    $failed = pending();
+    my $failed2 = metric(2, 'bus_failed_entries_total');
+
+    $r->set('maxmemory', '1mb');
+
+    my $start = time;
+    my $moved = device(2, 'hal');
+
+    cmp_ok(time - $start, '<', 3, 'a device moves when Redis is full');
+    ok(metric(2, 'bus_failed_entries_total') > $failed2,
+       '... though the other node cannot be told');
+    is(dialogue(1)->push('users/hal', 'x')->{status}, 507, '... it is full');
+    $r->set('maxmemory', 0);
+
+    my ($end) = grep { $_->{type} eq 'DISCONNECT' } $hal->drain(5);
+
+    is($end && $end->{code}, 0x8e, '... and is told when it has room again');
+    send_to(1, 'users/hal', 'there');
+    is(got($moved, 1), 'there', '... the device gets its messages');
+    is($hal->closed, 1, '... at one place');
+}
 
 
 # --- workers and nodes that die

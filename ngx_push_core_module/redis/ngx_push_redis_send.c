@@ -13,7 +13,8 @@
  * which nobody knows, is added again, with its number: the reader takes no
  * harm from an entry twice, and looks for what it lacks when a number was
  * left out.  While a stream cannot be written to, entries wait in a queue of
- * bounded size; if one must be given up, a CHECK goes before all others.
+ * bounded size, and the first of them is tried now and then; if one must be
+ * given up, a CHECK goes when the rest does.
  */
 
 
@@ -49,9 +50,11 @@ struct ngx_push_send_node_s {
     uint64_t                number;    /* of the last entry */
     ngx_push_send_entry_t  *batch;     /* being filled */
     ngx_push_send_entry_t  *queue;     /* to be sent, by number */
-    size_t                  bytes;     /* of the queue */
+    ngx_push_send_entry_t  *last;      /* of the queue */
+    size_t                  bytes;     /* of the queue, in memory */
     ngx_uint_t              flying;    /* entries without an answer yet */
     unsigned                failing:1; /* the queue waits for the timer */
+    unsigned                trying:1;  /* it failed: one at a time */
     unsigned                lost:1;    /* entries were given up */
     size_t                  len;
     u_char                  name[NGX_PUSH_NODE_NAME];
@@ -64,6 +67,7 @@ static ngx_push_send_entry_t *ngx_push_send_begin(ngx_push_send_node_t *node,
 static void ngx_push_send_seal(ngx_push_send_node_t *node);
 static void ngx_push_send_queue(ngx_push_send_node_t *node,
     ngx_push_send_entry_t *entry);
+static ngx_push_send_entry_t *ngx_push_send_take(ngx_push_send_node_t *node);
 static void ngx_push_send_pump(ngx_push_send_node_t *node);
 static ngx_int_t ngx_push_send_entry(ngx_push_send_entry_t *entry);
 static void ngx_push_send_done(void *data, ngx_int_t rc, redisReply *reply);
@@ -240,15 +244,25 @@ ngx_push_send_begin(ngx_push_send_node_t *node, size_t size)
 }
 
 
+/* What an entry was not filled with is given back: it may wait long. */
+
 static void
 ngx_push_send_seal(ngx_push_send_node_t *node)
 {
-    ngx_push_send_entry_t  *entry;
+    ngx_push_send_entry_t  *entry, *less;
 
     entry = node->batch;
 
     if (entry) {
         node->batch = NULL;
+
+        less = realloc(entry, sizeof(ngx_push_send_entry_t) + entry->len);
+
+        if (less) {
+            entry = less;
+            entry->size = entry->len;
+        }
+
         ngx_push_send_queue(node, entry);
     }
 }
@@ -259,27 +273,50 @@ ngx_push_send_seal(ngx_push_send_node_t *node)
 static void
 ngx_push_send_queue(ngx_push_send_node_t *node, ngx_push_send_entry_t *entry)
 {
-    ngx_push_send_entry_t  **e, *old;
+    ngx_push_send_entry_t  **e;
 
-    for (e = &node->queue; *e && (*e)->number < entry->number;
-         e = &(*e)->next)
-    {
-        /* void */
+    e = &node->queue;
+
+    if (node->last && node->last->number < entry->number) {
+        e = &node->last->next;
+    }
+
+    while (*e && (*e)->number < entry->number) {
+        e = &(*e)->next;
     }
 
     entry->next = *e;
     *e = entry;
-    node->bytes += entry->len;
+    node->bytes += sizeof(ngx_push_send_entry_t) + entry->size;
+
+    if (entry->next == NULL) {
+        node->last = entry;
+    }
 
     while (node->bytes > NGX_PUSH_SEND_QUEUE && node->queue->next) {
-        old = node->queue;
-        node->queue = old->next;
-        node->bytes -= old->len;
         node->lost = 1;
 
         ngx_push_count(bus_dropped);
-        ngx_free(old);
+        ngx_free(ngx_push_send_take(node));
     }
+}
+
+
+static ngx_push_send_entry_t *
+ngx_push_send_take(ngx_push_send_node_t *node)
+{
+    ngx_push_send_entry_t  *entry;
+
+    entry = node->queue;
+
+    node->queue = entry->next;
+    node->bytes -= sizeof(ngx_push_send_entry_t) + entry->size;
+
+    if (node->queue == NULL) {
+        node->last = NULL;
+    }
+
+    return entry;
 }
 
 
@@ -293,7 +330,7 @@ ngx_push_send_pump(ngx_push_send_node_t *node)
         return;
     }
 
-    if (node->lost) {
+    if (node->lost && (!node->trying || node->queue == NULL)) {
         node->lost = 0;
 
         ngx_memzero(&f, sizeof(ngx_push_frame_t));
@@ -303,11 +340,8 @@ ngx_push_send_pump(ngx_push_send_node_t *node)
         ngx_push_send_seal(node);
     }
 
-    while (node->queue) {
-        entry = node->queue;
-
-        node->queue = entry->next;
-        node->bytes -= entry->len;
+    while (node->queue && !(node->trying && node->flying)) {
+        entry = ngx_push_send_take(node);
 
         if (ngx_push_send_entry(entry) != NGX_OK) {
             ngx_push_send_queue(node, entry);
@@ -384,6 +418,12 @@ ngx_push_send_done(void *data, ngx_int_t rc, redisReply *reply)
         ngx_push_count_add(bus_out_frames, entry->frames);
 
         ngx_free(entry);
+
+        if (node->trying) {
+            node->trying = 0;
+            ngx_push_send_pump(node);
+        }
+
         return;
     }
 
@@ -405,6 +445,7 @@ static void
 ngx_push_send_failed(ngx_push_send_node_t *node)
 {
     node->failing = 1;
+    node->trying = 1;
 
     if (!ngx_push_again_event.timer_set) {
         ngx_add_timer(&ngx_push_again_event, NGX_PUSH_SEND_AGAIN);
