@@ -163,6 +163,20 @@ is(metric(3, 'checks_total'), $checks, '... for which nothing is compared');
 my $cid = device(2, 'cid');
 rest();
 
+# A push is answered before its entry is on the bus, so: until it is.
+sub on_bus {
+    my (@push) = @_;
+    my $added  = sub {
+        my $info = eval { $r->command('XINFO', 'STREAM', 'np:bus:{n2}') };
+        my %of   = @{$info || []};
+        return $of{'entries-added'} // 0;
+    };
+    my $before = $added->();
+
+    send_to(@push);
+    $r->until('the entry', sub { $added->() > $before });
+}
+
 # What is unread while a node stands still; the first is for who waits.
 sub unread {
     my ($code) = @_;
@@ -171,7 +185,7 @@ sub unread {
     kill 'STOP', @pids;
     sleep 0.2;
     eval {
-        send_to(1, 'users/ann', 'first');
+        on_bus(1, 'users/ann', 'first');
         $code->();
     };
     my $error = $@;
@@ -206,14 +220,14 @@ sub healed {
 
 $gaps = metric(2, 'bus_gaps_total');
 unread(sub {
-    send_to(1, 'users/cid', 'lost1');
+    on_bus(1, 'users/cid', 'lost1');
     $r->command('DEL', 'np:bus:{n2}');
 });
 healed('a stream that is gone', $cid, 'lost1');
 
 $gaps = metric(2, 'bus_gaps_total');
 unread(sub {
-    send_to(1, 'users/cid', 'lost2');
+    on_bus(1, 'users/cid', 'lost2');
     my $all = $r->command('XREVRANGE', 'np:bus:{n2}', '+', '-', 'COUNT', 1);
     $r->command('XDEL', 'np:bus:{n2}', $all->[0][0]);
 });
@@ -269,9 +283,12 @@ is(got($gus, 5, 3), 'g1 g2 g3 g4 g5',
    '... sent when it can be: no heartbeat is needed');
 is(metric(1, 'bus_dropped_entries_total'), 0, '... nothing was given up');
 
-# the queue is bounded in memory, not only in what it would send
+# the queue is bounded in memory, not only in what it would send (ASan keeps
+# what was freed)
 
-{
+SKIP: {
+    skip 'built with ASan', 2 if ($ENV{BUILD} // '') =~ /asan/;
+
     my $rss = sub {
         my $kb = 0;
 
