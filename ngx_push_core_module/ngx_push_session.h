@@ -99,6 +99,7 @@ typedef struct {
 #define NGX_PUSH_SUB_OWN_QOS1    0x20
 #define NGX_PUSH_SUB_CHECKED     0x40  /* inbox of a mirror without a log */
 #define NGX_PUSH_SUB_ASKED       0x80  /*   here: compared; being so */
+#define NGX_PUSH_SUB_FORGET      0x100 /* of a call only */
 
 #define NGX_PUSH_SUBS_MAX        1024  /* of one session */
 
@@ -215,8 +216,24 @@ ngx_int_t ngx_push_subscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
     ngx_uint_t n, ngx_uint_t how, ngx_uint_t qos, uint32_t id);
 
 /*
+ * How a target is subscribed to by "how", as ngx_push_subscribe() was told;
+ * "how" of the result is 0 when it is not.  NGX_OK, NGX_DECLINED.
+ */
+
+typedef struct {
+    ngx_uint_t           how;
+    ngx_uint_t           qos;
+    uint32_t             id;
+    ngx_uint_t           known;        /* there is a cursor, maybe dormant */
+} ngx_push_options_t;
+
+ngx_int_t ngx_push_subscription(ngx_push_conn_t *conn, ngx_push_target_t *t,
+    ngx_uint_t how, ngx_push_options_t *options);
+
+/*
  * NGX_OK, NGX_PUSH_NOT_FOUND (there was none), NGX_DECLINED.  Leaving a group
- * forgets its cursor; an inbox and a broadcast keep it.
+ * forgets its cursor; an inbox and a broadcast keep it, if "how" has not
+ * | _FORGET.
  */
 
 ngx_int_t ngx_push_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,

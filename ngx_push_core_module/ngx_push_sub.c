@@ -685,6 +685,47 @@ ngx_push_sub_free(ngx_push_shard_t *sh, ngx_push_session_t *s,
 
 
 ngx_int_t
+ngx_push_subscription(ngx_push_conn_t *conn, ngx_push_target_t *t,
+    ngx_uint_t how, ngx_push_options_t *options)
+{
+    uint64_t             hash;
+    ngx_uint_t           count, flags;
+    ngx_push_sub_t      *sub;
+    ngx_push_shard_t    *sh;
+    ngx_push_session_t  *s;
+
+    ngx_memzero(options, sizeof(ngx_push_options_t));
+
+    s = ngx_push_session_lock(conn, &sh);
+
+    if (s == NULL) {
+        return NGX_DECLINED;
+    }
+
+    hash = ngx_push_log_hash(t->kind, t->product->id, &t->name);
+    sub = ngx_push_sub_find(s, t, hash, &count);
+    flags = sub ? sub->flags : 0;
+
+    options->known = (sub != NULL);
+
+    if (flags & how & NGX_PUSH_SUB_BIND) {
+        options->how = NGX_PUSH_SUB_BIND;
+        options->qos = (flags & NGX_PUSH_SUB_BIND_QOS1) != 0;
+        options->id = sub->id[0];
+
+    } else if (flags & how & NGX_PUSH_SUB_OWN) {
+        options->how = flags & (NGX_PUSH_SUB_OWN|NGX_PUSH_SUB_NO_LOCAL);
+        options->qos = (flags & NGX_PUSH_SUB_OWN_QOS1) != 0;
+        options->id = sub->id[1];
+    }
+
+    ngx_push_end();
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_push_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
     ngx_uint_t how)
 {
@@ -725,7 +766,7 @@ ngx_push_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
 
     if (!(flags & NGX_PUSH_SUB_BOUND)) {
 
-        if (sub->kind == NGX_PUSH_GROUP) {
+        if (sub->kind == NGX_PUSH_GROUP || (how & NGX_PUSH_SUB_FORGET)) {
             ngx_push_sub_free(sh, s, sub);
 
         } else {

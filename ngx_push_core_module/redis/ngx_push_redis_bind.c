@@ -13,6 +13,9 @@
  * its messages.  That comes before the subscription, for its answer says where
  * the cursor begins, and once more after it, for what came in between.  An
  * UNSUBSCRIBE that comes before the first answer takes such a one back.
+ *
+ * What could not be written was not granted, and is undone: the subscription
+ * is again as it was before, unless something newer was said of it.
  */
 
 
@@ -20,8 +23,10 @@
 #include "ngx_push_conn.h"
 
 
+/* One that has no answer yet; in the order in which the zone learnt of them. */
+
 typedef struct {
-    ngx_queue_t          queue;        /* while it waits for the channel */
+    ngx_queue_t          queue;
     ngx_push_bind_t      op;
     ngx_push_target_t    targets[2];
     ngx_push_done_pt     done;
@@ -30,18 +35,28 @@ typedef struct {
     uint32_t             conn;         /* index */
     uint32_t             claim;
     ngx_push_target_t   *channel;      /* of which it is the first member */
-    ngx_uint_t           dropped;
     ngx_uint_t           waits;
     ngx_int_t            rc;
+    unsigned             made:1;       /* in the zone, where it was "before" */
+    unsigned             dropped:1;    /* an UNSUBSCRIBE came before that */
+    unsigned             stays:1;      /* is not to be undone any more */
+    ngx_push_options_t   before[2];
     u_char               names[2][NGX_PUSH_NAME_MAX];
 } ngx_push_binding_op_t;
 
 
+static ngx_push_conn_t *ngx_push_bind_conn(ngx_push_binding_op_t *b);
 static void ngx_push_bind_interested(void *data, ngx_int_t rc);
 static ngx_int_t ngx_push_bind_zone(ngx_push_binding_op_t *b,
     ngx_push_conn_t *conn);
 static void ngx_push_bind_written(void *data, ngx_int_t rc);
 static void ngx_push_bind_end(ngx_push_binding_op_t *b, ngx_int_t rc);
+static void ngx_push_bind_granted(ngx_push_binding_op_t *b);
+static void ngx_push_bind_failed(ngx_push_binding_op_t *b);
+static void ngx_push_bind_undo(ngx_push_binding_op_t *b,
+    ngx_push_conn_t *conn);
+static ngx_uint_t ngx_push_bind_same(ngx_push_binding_op_t *b,
+    ngx_push_handle_t session, ngx_push_target_t *t, ngx_uint_t how);
 static ngx_uint_t ngx_push_bind_drop(ngx_push_handle_t session,
     ngx_push_target_t *t, ngx_uint_t how);
 static void ngx_push_rebound(void *data, ngx_int_t rc);
@@ -77,9 +92,11 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
     b->conn = op->conn->index;
     b->claim = op->conn->claim;
     b->channel = NULL;
-    b->dropped = 0;
     b->waits = 0;
     b->rc = NGX_OK;
+    b->made = 0;
+    b->dropped = 0;
+    b->stays = 0;
 
     for (i = 0; i < op->n; i++) {
         b->targets[i] = op->targets[i];
@@ -94,23 +111,23 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
         }
     }
 
+    if (ngx_push_bindings.next == NULL) {
+        ngx_queue_init(&ngx_push_bindings);
+    }
+
+    ngx_queue_insert_tail(&ngx_push_bindings, &b->queue);
+
     if (b->channel == NULL) {
         rc = ngx_push_bind_zone(b, op->conn);
 
     } else {
         rc = ngx_push_redis_interest(b->channel, 1, ngx_push_bind_interested,
                                      b);
-        if (rc == NGX_AGAIN) {
-
-            if (ngx_push_bindings.next == NULL) {
-                ngx_queue_init(&ngx_push_bindings);
-            }
-
-            ngx_queue_insert_tail(&ngx_push_bindings, &b->queue);
-        }
     }
 
     if (rc != NGX_AGAIN) {
+        ngx_push_bind_failed(b);
+        ngx_queue_remove(&b->queue);
         ngx_free(b);
     }
 
@@ -118,7 +135,24 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
 }
 
 
-/* The connection may have ended, and its place be another's. */
+/* The connection may have ended, and its place be another's: NULL. */
+
+static ngx_push_conn_t *
+ngx_push_bind_conn(ngx_push_binding_op_t *b)
+{
+    ngx_push_conn_t  *conn;
+
+    conn = ngx_push_conn_get(b->conn);
+
+    if (conn == NULL || conn->session.index != b->session.index
+        || conn->session.gen != b->session.gen || conn->claim != b->claim)
+    {
+        return NULL;
+    }
+
+    return conn;
+}
+
 
 static void
 ngx_push_bind_interested(void *data, ngx_int_t rc)
@@ -126,13 +160,9 @@ ngx_push_bind_interested(void *data, ngx_int_t rc)
     ngx_push_conn_t        *conn;
     ngx_push_binding_op_t  *b = data;
 
-    ngx_queue_remove(&b->queue);
+    conn = ngx_push_bind_conn(b);
 
-    conn = ngx_push_conn_get(b->conn);
-
-    if (conn == NULL || conn->session.index != b->session.index
-        || conn->session.gen != b->session.gen || conn->claim != b->claim)
-    {
+    if (conn == NULL) {
         rc = NGX_DECLINED;
 
     } else if (rc == NGX_OK && !b->dropped) {
@@ -148,13 +178,26 @@ ngx_push_bind_interested(void *data, ngx_int_t rc)
 static ngx_int_t
 ngx_push_bind_zone(ngx_push_binding_op_t *b, ngx_push_conn_t *conn)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    for (i = 0; i < b->op.n; i++) {
+        rc = ngx_push_subscription(conn, &b->targets[i], b->op.how,
+                                   &b->before[i]);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
 
     rc = ngx_push_subscribe(conn, b->targets, b->op.n, b->op.how, b->op.qos,
                             b->op.id);
     if (rc != NGX_OK) {
         return rc;
     }
+
+    b->made = 1;
+    ngx_queue_remove(&b->queue);
+    ngx_queue_insert_tail(&ngx_push_bindings, &b->queue);
 
     if (b->channel
         && ngx_push_redis_interest(b->channel, 1, ngx_push_bind_written, b)
@@ -188,11 +231,6 @@ ngx_push_bind_written(void *data, ngx_int_t rc)
 }
 
 
-/*
- * A subscription that could not be written stays in the zone, and is written
- * later; but it was not promised, so the client is told that it failed.
- */
-
 static void
 ngx_push_bind_end(ngx_push_binding_op_t *b, ngx_int_t rc)
 {
@@ -212,8 +250,106 @@ ngx_push_bind_end(ngx_push_binding_op_t *b, ngx_int_t rc)
         rc = NGX_ERROR;
     }
 
+    if (rc == NGX_OK) {
+        ngx_push_bind_granted(b);
+
+    } else {
+        ngx_push_bind_failed(b);
+    }
+
+    ngx_queue_remove(&b->queue);
+
     b->done(b->handle, rc, &b->op);
     ngx_free(b);
+}
+
+
+/* One before it that has no answer yet has been replaced, and stays so. */
+
+static void
+ngx_push_bind_granted(ngx_push_binding_op_t *b)
+{
+    ngx_queue_t            *q;
+    ngx_push_binding_op_t  *older;
+
+    if (!b->made) {
+        return;
+    }
+
+    for (q = ngx_queue_prev(&b->queue);
+         q != ngx_queue_sentinel(&ngx_push_bindings);
+         q = ngx_queue_prev(q))
+    {
+        older = ngx_queue_data(q, ngx_push_binding_op_t, queue);
+
+        if (older->made
+            && ngx_push_bind_same(older, b->session, b->targets, b->op.how))
+        {
+            older->stays = 1;
+        }
+    }
+}
+
+
+/* One that has replaced it meanwhile has replaced what was before it. */
+
+static void
+ngx_push_bind_failed(ngx_push_binding_op_t *b)
+{
+    ngx_queue_t            *q;
+    ngx_push_conn_t        *conn;
+    ngx_push_binding_op_t  *newer;
+
+    if (!b->made || b->stays) {
+        return;
+    }
+
+    for (q = ngx_queue_next(&b->queue);
+         q != ngx_queue_sentinel(&ngx_push_bindings);
+         q = ngx_queue_next(q))
+    {
+        newer = ngx_queue_data(q, ngx_push_binding_op_t, queue);
+
+        if (newer->made
+            && ngx_push_bind_same(newer, b->session, b->targets, b->op.how))
+        {
+            ngx_memcpy(newer->before, b->before, sizeof(b->before));
+            return;
+        }
+    }
+
+    conn = ngx_push_bind_conn(b);
+
+    if (conn) {
+        ngx_push_bind_undo(b, conn);
+    }
+}
+
+
+static void
+ngx_push_bind_undo(ngx_push_binding_op_t *b, ngx_push_conn_t *conn)
+{
+    ngx_uint_t           i, how;
+    ngx_push_options_t  *was;
+
+    for (i = 0; i < b->op.n; i++) {
+        was = &b->before[i];
+        how = b->op.how;
+
+        if (was->how) {
+            (void) ngx_push_subscribe(conn, &b->targets[i], 1, was->how,
+                                      was->qos, was->id);
+            continue;
+        }
+
+        if (!was->known) {
+            how |= NGX_PUSH_SUB_FORGET;
+        }
+
+        (void) ngx_push_unsubscribe(conn, &b->targets[i], how);
+    }
+
+    ngx_push_session_moved(b->session);
 }
 
 
@@ -238,12 +374,41 @@ ngx_push_redis_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
 
 
 static ngx_uint_t
+ngx_push_bind_same(ngx_push_binding_op_t *b, ngx_push_handle_t session,
+    ngx_push_target_t *t, ngx_uint_t how)
+{
+    ngx_uint_t          i;
+    ngx_push_target_t  *target;
+
+    if (b->session.index != session.index || b->session.gen != session.gen
+        || !(b->op.how & how & NGX_PUSH_SUB_BOUND))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < b->op.n; i++) {
+        target = &b->targets[i];
+
+        if (target->kind == t->kind && target->product == t->product
+            && target->name.len == t->name.len
+            && ngx_memcmp(target->name.data, t->name.data, t->name.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* How many there are that have not been made. */
+
+static ngx_uint_t
 ngx_push_bind_drop(ngx_push_handle_t session, ngx_push_target_t *t,
     ngx_uint_t how)
 {
-    ngx_uint_t              i, n;
+    ngx_uint_t              n;
     ngx_queue_t            *q;
-    ngx_push_target_t      *target;
     ngx_push_binding_op_t  *b;
 
     n = 0;
@@ -258,24 +423,16 @@ ngx_push_bind_drop(ngx_push_handle_t session, ngx_push_target_t *t,
     {
         b = ngx_queue_data(q, ngx_push_binding_op_t, queue);
 
-        if (b->session.index != session.index
-            || b->session.gen != session.gen
-            || !(b->op.how & how & NGX_PUSH_SUB_BOUND))
-        {
+        if (!ngx_push_bind_same(b, session, t, how)) {
             continue;
         }
 
-        for (i = 0; i < b->op.n; i++) {
-            target = &b->targets[i];
+        if (b->made) {
+            b->stays = 1;
 
-            if (target->kind == t->kind && target->product == t->product
-                && target->name.len == t->name.len
-                && ngx_memcmp(target->name.data, t->name.data, t->name.len)
-                   == 0)
-            {
-                b->dropped = 1;
-                n++;
-            }
+        } else {
+            b->dropped = 1;
+            n++;
         }
     }
 

@@ -103,7 +103,8 @@ void ngx_push_register_evict(ngx_push_product_t *product, ngx_str_t *user,
  * What the register gives the re-flush: writes one session of this node into
  * Redis as it stands now, and fetches what the zone lacks of its logs.
  * NGX_AGAIN: done() follows; NGX_PUSH_NOT_FOUND: the session is gone;
- * NGX_PUSH_BUSY, NGX_ERROR: not now.
+ * NGX_PUSH_BUSY, NGX_ERROR: not now.  From done() only: NGX_DECLINED, it is
+ * another node's; NGX_PUSH_DENIED, Redis does not take it.
  */
 
 ngx_int_t ngx_push_register_reflush(ngx_push_handle_t session,

@@ -427,7 +427,9 @@ ngx_push_reflush_settle(ngx_push_reflush_item_t *item, ngx_int_t rc)
 
     w = item->walk;
 
-    if (rc != NGX_OK && rc != NGX_PUSH_NOT_FOUND && rc != NGX_DECLINED) {
+    if (rc != NGX_OK && rc != NGX_PUSH_NOT_FOUND && rc != NGX_DECLINED
+        && rc != NGX_PUSH_DENIED)
+    {
 
         if (item->tries < NGX_PUSH_REFLUSH_TRIES) {
             item->state = NGX_PUSH_REFLUSH_NEXT;

@@ -331,6 +331,8 @@ ngx_push_write_answer(void *data, ngx_int_t rc, redisReply *reply)
 
             /* it would say so again */
 
+            w->rc = NGX_PUSH_DENIED;
+
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                           "push: Redis does not take the cursor of \"%V\": %s",
                           &w->user, reply->str);
