@@ -44,8 +44,8 @@ LUA     := $(sort $(wildcard ngx_push_core_module/redis/lua/*.lua))
 MODULES := $(addprefix $(BUILD)/ngx_push_,$(addsuffix _module.so, \
            core redis journal room center dispatch))
 
-.PHONY: all modules help setup run cluster test test-redis prove unit fuzz \
-        fault bench check bench-million bench-document valgrind install \
+.PHONY: all modules help setup run cluster test test-redis prove unit tsan \
+        fuzz fault bench check bench-million bench-document valgrind install \
         clean FORCE
 .DELETE_ON_ERROR:
 
@@ -60,6 +60,7 @@ help:
 	@echo 'make test-redis  the suites in t/ on Redis instead of the zone'
 	@echo 'make unit        C unit tests only'
 	@echo 'make prove       t/*.t only'
+	@echo 'make tsan        those with threads, under ThreadSanitizer'
 	@echo 'make check       style and include rules only'
 	@echo 'make fuzz        parsers under libFuzzer, FUZZ_TIME seconds each'
 	@echo 'make valgrind    the suites of VALGRIND_TESTS under memcheck'
@@ -217,7 +218,8 @@ linked = $(foreach s,$(shell sed -n \
 
 libs = $(shell sed -n '2s,.*libs: *\([^*]*[^* ]\) *\*/.*,\1,p' $(1))
 
-INCLUDES := -Ingx_push_core_module -Ingx_push_room_module -It/unit \
+INCLUDES := -Ingx_push_core_module -Ingx_push_core_module/journal \
+            -Ingx_push_room_module -It/unit \
             $(addprefix -isystem $(NGINX_SRC)/src/,core event \
             event/modules os/unix) -isystem $(BUILD)
 
@@ -246,6 +248,21 @@ $(foreach t,$(FUZZ),$(eval $(call fuzz_rules,$(t))))
 
 unit: $(addprefix $(BUILD)/unit/,$(UNIT))
 	@util/unit $^
+
+# What has a thread of its own, once more under ThreadSanitizer.
+$(BUILD)/tsan/%: C_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra \
+                 -Wno-unused-parameter -Werror -fsanitize=thread
+
+$(BUILD)/tsan/journal_test: t/unit/journal_test.c \
+                 $(call linked,t/unit/journal_test.c) $(HEADERS) \
+                 | $(BUILD)/Makefile
+	@mkdir -p $(@D)
+	@echo "cc journal_test, tsan"
+	@$(CC) $(C_FLAGS) $(INCLUDES) -o $@ $(filter %.c,$^) \
+	    $(call libs,t/unit/journal_test.c) -lcmocka -lpthread
+
+tsan: $(BUILD)/tsan/journal_test
+	@TSAN_OPTIONS="halt_on_error=1 report_thread_leaks=0" util/unit $^
 
 fuzz: $(addprefix $(BUILD)/fuzz/,$(FUZZ))
 	@FUZZ_TIME=$(FUZZ_TIME) util/fuzz $^

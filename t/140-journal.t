@@ -353,11 +353,16 @@ sub {
     $t->say(rows_are(549));
     metric_until('dropped_total{reason="corrupt"}', sub { $_[0] == 2 });
     $t->say(scalar(my @left = glob $::db->spill . '/*.spill'));
+
+    # put aside, whole
+    my @aside = glob $::db->spill . '/*.broken';
+    $t->say(@aside . ' ' . -s $aside[0]);
     return $t->text;
 }
 --- mqtt_out
 rows 549
 0
+2 700
 
 
 

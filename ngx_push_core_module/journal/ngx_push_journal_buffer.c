@@ -24,6 +24,7 @@
 
 
 static void ngx_push_journal_rescue(ngx_push_journal_writer_t *w);
+static void ngx_push_journal_free(ngx_push_journal_chunk_t *c);
 static void ngx_push_journal_saved(ngx_push_journal_message_t *m);
 static void ngx_push_journal_acked(ngx_push_journal_ack_t *ack);
 static ngx_push_journal_record_t *ngx_push_journal_reserve(size_t size);
@@ -69,7 +70,7 @@ ngx_push_journal_begin(ngx_cycle_t *cycle, ngx_push_journal_writer_t *w)
     sigset_t            all, old;
     pthread_condattr_t  attr;
 
-    w->fd = -1;
+    ngx_push_journal_fd_set(w, -1);
 
     (void) pthread_mutex_init(&w->mutex, NULL);
     (void) pthread_condattr_init(&attr);
@@ -124,10 +125,11 @@ ngx_push_journal_begin(ngx_cycle_t *cycle, ngx_push_journal_writer_t *w)
  * the call: nobody else opens or closes anything by now.
  */
 
-void
+ngx_push_journal_writer_t *
 ngx_push_journal_end(ngx_cycle_t *cycle)
 {
     int                         i, fd, rc;
+    u_char                      note[NGX_PUSH_JOURNAL_NOTE];
     struct timespec             ts;
     ngx_push_journal_writer_t  *w;
     ngx_push_journal_figures_t  seen;
@@ -135,7 +137,7 @@ ngx_push_journal_end(ngx_cycle_t *cycle)
     w = ngx_push_journal_writer;
 
     if (w == NULL) {
-        return;
+        return NULL;
     }
 
     if (ngx_push_journal_delay_event.timer_set) {
@@ -152,17 +154,17 @@ ngx_push_journal_end(ngx_cycle_t *cycle)
 
     (void) ngx_push_journal_hand(1);
 
-    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
     ts.tv_sec += NGX_PUSH_JOURNAL_END / 1000;
 
     for (i = 0; i < 5; i++) {
-        rc = pthread_timedjoin_np(w->thread, NULL, &ts);
+        rc = pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &ts);
 
         if (rc == 0) {
             break;
         }
 
-        fd = w->fd;
+        fd = ngx_push_journal_fd(w);
 
         if (fd != -1) {
             (void) shutdown(fd, SHUT_RDWR);
@@ -177,16 +179,54 @@ ngx_push_journal_end(ngx_cycle_t *cycle)
                       "journal: its thread does not end, what was queued went "
                       "to a file");
 
-    } else if (w->noted) {
-        ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "journal: %s", w->note);
     }
 
-    seen = w->now;
+    (void) pthread_mutex_lock(&w->mutex);
+
+    seen = w->seen;
+    note[0] = '\0';
+
+    if (w->noted) {
+        ngx_memcpy(note, w->note, NGX_PUSH_JOURNAL_NOTE);
+    }
+
+    (void) pthread_mutex_unlock(&w->mutex);
+
+    if (note[0]) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0, "journal: %s", note);
+    }
+
     seen.full += ngx_push_journal_lost;
 
     ngx_push_journal_publish(&seen);
 
     ngx_push_journal_writer = NULL;
+
+    if (rc != 0) {
+        return NULL;
+    }
+
+    ngx_push_journal_free(ngx_push_journal_spare);
+    ngx_push_journal_free(w->free);
+    ngx_push_journal_spare = NULL;
+    w->free = NULL;
+
+    (void) pthread_cond_destroy(&w->cond);
+    (void) pthread_mutex_destroy(&w->mutex);
+
+    return w;
+}
+
+
+static void
+ngx_push_journal_free(ngx_push_journal_chunk_t *c)
+{
+    ngx_push_journal_chunk_t  *next;
+
+    for ( /* void */ ; c; c = next) {
+        next = c->next;
+        free(c);
+    }
 }
 
 

@@ -136,7 +136,7 @@ ngx_push_journal_db_open(ngx_push_journal_writer_t *w)
         goto failed;
     }
 
-    w->fd = mysql_get_socket(db->my);
+    ngx_push_journal_fd_set(w, mysql_get_socket(db->my));
 
     if (ngx_push_journal_db_session(db) != NGX_OK
         || ngx_push_journal_db_schema(db) != NGX_OK)
@@ -323,7 +323,7 @@ ngx_push_journal_db_close(ngx_push_journal_db_t *db)
         }
     }
 
-    db->writer->fd = -1;
+    ngx_push_journal_fd_set(db->writer, -1);
     mysql_close(db->my);
     free(db);
 }

@@ -22,6 +22,8 @@ static ngx_int_t ngx_push_journal_init_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_push_journal_copy(ngx_push_journal_settings_t *set,
     ngx_push_journal_conf_t *jcf, ngx_push_conf_t *pcf);
 static char *ngx_push_journal_string(ngx_str_t *s);
+static void ngx_push_journal_exit_process(ngx_cycle_t *cycle);
+static void ngx_push_journal_release(ngx_push_journal_writer_t *w);
 
 
 static ngx_push_conf_bounds_t  ngx_push_journal_batch_bounds = {
@@ -107,7 +109,7 @@ ngx_module_t  ngx_push_journal_module = {
     ngx_push_journal_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    ngx_push_journal_end,                  /* exit process */
+    ngx_push_journal_exit_process,         /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -320,6 +322,7 @@ ngx_push_journal_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_push_journal_copy(&w->set, jcf, pcf) != NGX_OK) {
+        ngx_push_journal_release(w);
         return NGX_ERROR;
     }
 
@@ -366,4 +369,36 @@ static char *
 ngx_push_journal_string(ngx_str_t *s)
 {
     return s->len ? strndup((char *) s->data, s->len) : NULL;
+}
+
+
+static void
+ngx_push_journal_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_push_journal_writer_t  *w;
+
+    w = ngx_push_journal_end(cycle);
+
+    if (w) {
+        ngx_push_journal_release(w);
+    }
+}
+
+
+static void
+ngx_push_journal_release(ngx_push_journal_writer_t *w)
+{
+    ngx_push_journal_settings_t  *set;
+
+    set = &w->set;
+
+    free(set->host);
+    free(set->socket);
+    free(set->user);
+    free(set->password);
+    free(set->database);
+    free(set->ca);
+    free(set->spill);
+    free(set->node);
+    free(w);
 }

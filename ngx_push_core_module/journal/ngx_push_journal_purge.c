@@ -40,6 +40,7 @@ typedef struct {
 } ngx_push_journal_args_t;
 
 
+static ngx_int_t ngx_push_journal_purge_step(ngx_push_journal_db_t *db);
 static ngx_int_t ngx_push_journal_purge_lock(ngx_push_journal_db_t *db);
 static ngx_int_t ngx_push_journal_purge_walk(ngx_push_journal_db_t *db,
     uint64_t cut);
@@ -58,8 +59,28 @@ static void ngx_push_journal_purge_number(ngx_push_journal_args_t *args,
     uint64_t value);
 
 
+/* Nothing may stay open: what a look has locked, a change of a table awaits. */
+
 ngx_int_t
 ngx_push_journal_db_purge(ngx_push_journal_db_t *db)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_push_journal_purge_step(db);
+
+    if (rc != NGX_ERROR && mysql_commit(db->my) != 0) {
+        (void) ngx_push_journal_db_fault(db, "no commit",
+                                         mysql_errno(db->my),
+                                         mysql_error(db->my));
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_push_journal_purge_step(ngx_push_journal_db_t *db)
 {
     uint64_t                 now, cut, removed;
     ngx_int_t                rc;

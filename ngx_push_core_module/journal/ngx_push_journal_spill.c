@@ -11,7 +11,8 @@
  * checksums.  Who writes or reads one holds its flock: a segment without one
  * is complete, or its writer is dead, and anybody with a connection may read
  * it, write its rows to MySQL and remove it.  Dying on the way there leaves it
- * to be read again from the start.
+ * to be read again from the start.  One that cannot be read to its end is
+ * renamed to NAME.spill.broken and left to the operator.
  *
  * All of it is done by the journal's thread.
  */
@@ -30,6 +31,7 @@
 #define NGX_PUSH_JOURNAL_MAGIC      "NPJS0001"
 #define NGX_PUSH_JOURNAL_HEAD       8
 #define NGX_PUSH_JOURNAL_SUFFIX     ".spill"
+#define NGX_PUSH_JOURNAL_BROKEN     ".broken"
 #define NGX_PUSH_JOURNAL_SYNC       1000
 
 
@@ -41,6 +43,8 @@ static void ngx_push_journal_spill_fault(ngx_push_journal_spill_t *s,
 static ngx_int_t ngx_push_journal_spill_take(ngx_push_journal_spill_t *s);
 static ngx_int_t ngx_push_journal_spill_lock(ngx_push_journal_spill_t *s,
     const char *path);
+static void ngx_push_journal_spill_aside(ngx_push_journal_spill_t *s,
+    const char *why);
 static void ngx_push_journal_spill_leave(ngx_push_journal_spill_t *s);
 static ngx_uint_t ngx_push_journal_spill_is(const char *name);
 
@@ -239,9 +243,8 @@ ngx_push_journal_spill_read(ngx_push_journal_spill_t *s)
         } while (n == -1 && errno == EINTR);
 
         if (n == -1) {
-            ngx_push_journal_spill_fault(s, "read", s->name);
-            ngx_push_journal_spill_leave(s);
-            return NGX_DONE;
+            ngx_push_journal_spill_aside(s, strerror(errno));
+            continue;
         }
 
         whole = ngx_push_journal_whole(s->buffer, n);
@@ -255,15 +258,35 @@ ngx_push_journal_spill_read(ngx_push_journal_spill_t *s)
         }
 
         if (n) {
-            s->writer->now.corrupt++;
-            ngx_push_journal_note(s->writer, "%s is broken from byte %lld "
-                                  "on: the rest of it is left out", s->name,
-                                  (long long) s->at);
+            ngx_push_journal_spill_aside(s, "it is not a segment");
+            continue;
         }
 
         (void) unlink(s->name);
         ngx_push_journal_spill_leave(s);
     }
+}
+
+
+static void
+ngx_push_journal_spill_aside(ngx_push_journal_spill_t *s, const char *why)
+{
+    char  path[PATH_MAX];
+
+    (void) snprintf(path, sizeof(path), "%s" NGX_PUSH_JOURNAL_BROKEN, s->name);
+
+    s->writer->now.corrupt++;
+    ngx_push_journal_note(s->writer, "%s from byte %lld on: %s; it is put "
+                          "aside as %s", s->name, (long long) s->at, why,
+                          path);
+
+    /* it must not come again */
+
+    if (rename(s->name, path) == -1) {
+        (void) unlink(s->name);
+    }
+
+    ngx_push_journal_spill_leave(s);
 }
 
 
@@ -345,16 +368,20 @@ ngx_push_journal_spill_lock(ngx_push_journal_spill_t *s, const char *path)
     }
 
     s->in = fd;
-    s->at = NGX_PUSH_JOURNAL_HEAD;
+    s->at = 0;
+
+    if (st.st_size == 0) {
+        return NGX_OK;
+    }
 
     if (pread(fd, head, NGX_PUSH_JOURNAL_HEAD, 0) != NGX_PUSH_JOURNAL_HEAD
         || memcmp(head, NGX_PUSH_JOURNAL_MAGIC, NGX_PUSH_JOURNAL_HEAD) != 0)
     {
-        s->writer->now.corrupt++;
-        ngx_push_journal_note(s->writer, "%s is not a segment of this version "
-                              "and is removed", path);
-        s->at = st.st_size;
+        ngx_push_journal_spill_aside(s, "it is not a segment of this version");
+        return NGX_DONE;
     }
+
+    s->at = NGX_PUSH_JOURNAL_HEAD;
 
     return NGX_OK;
 }

@@ -106,6 +106,10 @@ ngx_push_journal_thread(void *data)
     ngx_push_journal_spill_close(&t.spill);
     mysql_thread_end();
 
+    (void) pthread_mutex_lock(&t.w->mutex);
+    t.w->seen = t.w->now;
+    (void) pthread_mutex_unlock(&t.w->mutex);
+
     return NULL;
 }
 

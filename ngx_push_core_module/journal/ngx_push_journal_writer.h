@@ -131,7 +131,7 @@ typedef struct {
     uint64_t             errors;       /* calls of MySQL and of files */
     uint64_t             full;         /* rows lost: no room anywhere */
     uint64_t             refused;      /* rows MySQL will never take */
-    uint64_t             corrupt;      /* broken ends of segments */
+    uint64_t             corrupt;      /* segments with broken ends */
     uint64_t             spilled;      /* bytes in the folder, now */
     int64_t              oldest;       /* of them, wall ms; 0: none */
     ngx_uint_t           connected;
@@ -156,12 +156,17 @@ typedef struct {
     u_char                       note[NGX_PUSH_JOURNAL_NOTE];
     ngx_uint_t                   noted;    /* since it was last taken */
 
-    /* read without it by who ends the thread */
-    volatile int                 fd;       /* MySQL's, -1: none */
+    /* without it: who ends the thread reads it */
+    int                          fd;       /* MySQL's, -1: none */
 
     /* of the thread alone */
     ngx_push_journal_figures_t   now;
 } ngx_push_journal_writer_t;
+
+
+#define ngx_push_journal_fd_set(w, n)                                         \
+    __atomic_store_n(&(w)->fd, n, __ATOMIC_RELEASE)
+#define ngx_push_journal_fd(w)  __atomic_load_n(&(w)->fd, __ATOMIC_ACQUIRE)
 
 
 /* Both clocks in milliseconds. */
@@ -266,7 +271,13 @@ void ngx_push_journal_seal(u_char *data, size_t size);
 
 ngx_int_t ngx_push_journal_begin(ngx_cycle_t *cycle,
     ngx_push_journal_writer_t *w);
-void ngx_push_journal_end(ngx_cycle_t *cycle);
+
+/*
+ * The writer, which is the caller's again; NULL: there is none, or its thread
+ * does not end and may still use it.
+ */
+
+ngx_push_journal_writer_t *ngx_push_journal_end(ngx_cycle_t *cycle);
 
 extern ngx_push_journal_t  ngx_push_journal_mysql;
 

@@ -144,7 +144,9 @@ wrong(device_t *d, publish_t *p, message_t *m, uint32_t number)
     if (p->incarnation && m->incarnation
         && (p->incarnation != m->incarnation || p->seq != m->seq))
     {
-        if (m->tries <= 1) {
+        /* a restore may append what a log that began anew has not got */
+
+        if (m->tries <= 1 && !losses) {
             return "has another id than before";
         }
 

@@ -9,10 +9,12 @@ package Push::MariaDB;
 #     $db->signal('STOP');  ...  $db->signal('CONT');
 #     $db->kill;  $db->start;              # SIGKILL, and the same data again
 #     $db->stop;                           # TERM; also when the object goes
+#     print $db->restore('127.0.0.1:6379');      # util/push-restore
 #
 # Options of new(): name, tcp (1: listens on a free port of 127.0.0.1 as
 # well), options (more arguments of mariadbd), wait (seconds for a start),
-# directives (in place of "journal_delay 50ms;"), spill_size ("64m").
+# directives (in place of "journal_delay 50ms;"), spill_size ("64m"), spill
+# (folder), disk (a file system of its own of that size, "100m"; needs root).
 #
 # There is a database "push" and a user of that name who may do all in it;
 # conf() is what push{} needs to use it, journal() the value of the directive
@@ -45,6 +47,12 @@ sub new {
     }, $class;
 
     make_path($dir);
+
+    if ($self->{disk}) {
+        system('mount', '-t', 'tmpfs', '-o', "size=$self->{disk}", 'none',
+               $dir) == 0 or die "$dir: no file system\n";
+    }
+
     $self->{port} = Push::Test::free_ports(1) if $self->{tcp};
 
     # a file, so that the password is not in a configuration
@@ -81,7 +89,26 @@ sub conf {
            . ($self->{directives} // 'journal_delay 50ms;');
 }
 
-sub spill { "$_[0]{dir}/spill" }
+sub spill { $_[0]{spill} // "$_[0]{dir}/spill" }
+
+# Puts what it has into Redis, whose address is as in the directive "redis";
+# what push-restore prints, and its exit code.
+sub restore {
+    my ($self, $where, @options) = @_;
+    my $build = $ENV{BUILD} || 'build';
+
+    delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL)};
+    system("make -s -C util/push-restore BUILD=../../$build >&2") == 0
+        or die "push-restore does not build\n";
+
+    my ($url) = split ' ', $self->journal;
+    my $text  = join ' ', map { "'$_'" } "$build/push-restore", @options,
+                    '--quiet', '--journal-password=' . $self->password_file,
+                    $url, split ' ', $where;
+    my $out = `$text 2>&1`;
+
+    return $out . 'exit ' . ($? >> 8);
+}
 
 # Laid out once for all suites of a build; a suite gets a copy.
 sub template {
@@ -274,7 +301,9 @@ sub DESTROY {
     my ($self) = @_;
     local ($?, $@, $!);
 
-    $self->stop if $self->{owner} == $$;
+    return if $self->{owner} != $$;
+    $self->stop;
+    system('umount', '-l', $self->{dir}) if $self->{disk};
 }
 
 

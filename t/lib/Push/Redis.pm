@@ -191,6 +191,15 @@ sub cont { $_[0]->signal('CONT') }
 # SIGKILL; returns when it has gone.  start() has it back.
 sub kill9 { $_[0]->end('KILL') }
 
+# To another port, from its next start on.
+sub move {
+    my ($self, $port) = @_;
+
+    $self->{port} = $port;
+    delete $self->{client};
+    return $self;
+}
+
 # As an administrator would end it.
 sub quit { $_[0]->end('TERM') }
 
