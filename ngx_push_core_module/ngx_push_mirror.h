@@ -190,9 +190,9 @@ void ngx_push_session_registered(ngx_push_handle_t session, uint32_t claim);
 
 /*
  * The device is now another node's: if its claim here is older than "claim",
- * the connection is kicked with "reason", and the session may not be resumed
- * here before the register was asked ("away").  NGX_OK: session is set;
- * NGX_PUSH_NOT_FOUND: nothing here, or newer.
+ * or that is 0, the connection is kicked with "reason", and the session may
+ * not be resumed here before the register was asked ("away").  NGX_OK: session
+ * is set; NGX_PUSH_NOT_FOUND: nothing here, or newer.
  */
 
 ngx_int_t ngx_push_session_evict(ngx_push_product_t *product,

@@ -268,7 +268,7 @@ ngx_push_session_evict(ngx_push_product_t *product, ngx_str_t *user,
 
     s = ngx_push_session_find(sh, hash, &names);
 
-    if (s == NULL || (int32_t) (s->registered - claim) >= 0) {
+    if (s == NULL || (claim && (int32_t) (s->registered - claim) >= 0)) {
         ngx_push_end();
         return NGX_PUSH_NOT_FOUND;
     }

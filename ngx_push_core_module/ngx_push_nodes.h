@@ -38,6 +38,8 @@ typedef struct {
     uint32_t             online;       /* devices */
     uint32_t             reflush;      /* sessions it has to write back */
     uint64_t             beat;
+    volatile uint64_t    awaited;      /* its first beat after a loss that
+                                          counts; set by any process */
     uint64_t             until;        /* ms by Redis's clock, furthest seen */
     int64_t              seen;         /* wall clock of the last new beat */
 } ngx_push_zone_node_t;
@@ -93,6 +95,8 @@ typedef struct {
     uint64_t                foreign_at;
     volatile uint64_t       beat_at;   /* last answer; ms, monotonic */
     volatile int64_t        clock;     /* Redis's ms minus ours */
+    volatile uint64_t       doubt_at;  /* Redis has lost something; ms,
+                                          monotonic; set by any process */
 
     /* generations of our worker slots: last one noticed, last clean exit */
     uint32_t                noticed[192];

@@ -81,8 +81,10 @@ sub payloads {
     my ($a, $ack) = device(1, 'ann/d1');
 
     is($ack->{session}, 0, 'a new device has no session');
-    is_deeply([@{entry('ann', 'd1')}{qw(node claim state)}], ['n1', 1, 'o'],
+    is_deeply([@{entry('ann', 'd1')}{qw(node state)}], ['n1', 'o'],
               '... and is entered');
+    cmp_ok(abs(entry('ann', 'd1')->{claim} - time), '<', 60,
+           '... its claims are counted from the time on');
 
     is_deeply($a->subscribe('shop/#', 'shop/group/g')->{codes}, [1, 1],
               'it subscribes');
@@ -251,6 +253,30 @@ sub devices {
     cmp_ok($g2 - $g, '<=', $beats, '... and asks for nothing');
 }
 
+# --- Redis has just lost everything, and nobody has noticed yet
+
+{
+    my ($a) = device(1, 'gwen/d1');
+    $a->subscribe('shop/group/lost');
+    $t[3]->push('groups/lost', 'g1');
+    is(payloads($a, 1), 'g1', 'a message in a group');
+    $a->close;
+    ok(wait_for(sub { entry('gwen', 'd1')->{state} eq 'l' }),
+       '... whose member goes away');
+
+    $r->flushall;
+    $t[3]->push('groups/lost', 'g2');
+
+    my ($b, $ack);
+    ok(wait_for(sub {
+           ($b, $ack) = device(2, 'gwen/d1', timeout => 5);
+           $ack->{code} == 0
+       }, 20), 'it comes to another node when Redis has lost everything');
+    is($ack->{session}, 1, '... its session is asked for there');
+    is(payloads($b, 1), 'g2', '... and what it missed is sent');
+    cmp_ok(entry('gwen', 'd1')->{claim}, '>', time - 60, '... it is known again');
+}
+
 # --- Redis is away
 
 {
@@ -282,14 +308,20 @@ sub devices {
            ($e->{node} // '') eq 'n1' && $e->{state} eq 'o'
        }, 20), 'when Redis is back, empty, its devices are written to it');
 
-    my ($c) = device(2, 'finn/d1');
+    # not before all nodes have it again: they are asked
+    ok(wait_for(sub { (device(2, 'finn/d1'))[1]{code} == 0 }, 20),
+       '... and move as before');
     my ($d) = grep { $_->{type} eq 'DISCONNECT' } $b->drain(1);
-    is($d && $d->{code}, 0x8e, '... and move as before');
+    is($d && $d->{code}, 0x8e, '... being ended where they were');
 }
 
 # --- Redis is slow: who would stand in a long line is told to come later
 
 {
+    ok(wait_for(sub {
+           !grep { (split)[4] } @{$r->command('HVALS', 'np:{nodes}')}
+       }, 20), 'all has been written back');
+
     my $slow = Push::Redis::Slow->new($r->port);
     my $s    = Push::Server->new(name => 'late', workers => 1, push =>
         'redis 127.0.0.1:' . $slow->port . '; redis_connections 1;'

@@ -58,7 +58,7 @@ sub count { metric(2, 'reflush_sessions_total') }
 my %d = map { ("u$_" => device(2, "u$_", 'shop/group/g')) } 1 .. $N;
 my $one = $d{u1};
 
-like(entry('u1'), qr/^n2 [0-9a-f]+ 1 o /, 'a device is registered');
+like(entry('u1'), qr/^n2 [0-9a-f]+ \d+ o /, 'a device is registered');
 is(count(), 0, 'nothing was written back so far');
 
 # --- by hand, through another node
@@ -68,7 +68,7 @@ $r->command('DEL', 'np:{shop:u1}d');
 is($c->node(1)->http_client->post('/v1/ops/nodes/n2/reflush', '')->{status},
    202, 'asked of another node');
 written('all sessions are written back', $n);
-like(entry('u1'), qr/^n2 [0-9a-f]+ 1 o /, '... and the one that was missing');
+like(entry('u1'), qr/^n2 [0-9a-f]+ \d+ o /, '... and the one that was missing');
 
 # --- Redis comes back empty
 

@@ -96,6 +96,15 @@ ngx_push_beat_tick(ngx_msec_t now)
 
 
 void
+ngx_push_era_key(u_char *buf, ngx_str_t *key)
+{
+    key->data = buf;
+    key->len = ngx_sprintf(buf, "%V{nodes}e", &ngx_push_redis_conf()->prefix)
+               - buf;
+}
+
+
+void
 ngx_push_beat_now(void)
 {
     ngx_push_beat_sent = 0;
@@ -130,8 +139,7 @@ ngx_push_beat_send(ngx_msec_t now)
 
     arg[0] = key;
 
-    arg[1].data = era;
-    arg[1].len = ngx_sprintf(era, "%Ve", &key) - era;
+    ngx_push_era_key(era, &arg[1]);
 
     arg[2] = ngx_push_node_name;
 
@@ -146,7 +154,10 @@ ngx_push_beat_send(ngx_msec_t now)
     ngx_push_beat_number(4, "%M", rcf->lease);
     ngx_push_beat_number(5, "%uL", ngx_push_nodes->beat);
     ngx_push_beat_number(6, "%uL", ngx_push_beat_online());
-    ngx_push_beat_number(7, "%uL", sessions->remaining);
+    ngx_push_beat_number(7, "%uL",
+                         sessions->remaining || !(sessions->wanted
+                                                  || sessions->running)
+                         ? sessions->remaining : 1);
 
     arg[8].data = fresh;
     arg[8].len = ngx_sprintf(fresh, "%08xD%08xD", (uint32_t) ngx_random(),
@@ -403,6 +414,7 @@ ngx_push_beat_node(ngx_push_beat_t *b, redisReply *name, redisReply *value)
         /* what its former life still had to tell is lost */
 
         node->alive = 0;
+        node->awaited = 0;
         ngx_push_bus_check("a node has begun anew");
     }
 

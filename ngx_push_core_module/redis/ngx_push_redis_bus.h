@@ -12,7 +12,7 @@
  * Between the files of nodes and bus.  ngx_push_redis_node.c has the life of
  * it, the role and its tick; _beat.c the leases; _send.c and _read.c the two
  * ends of a bus, _kick.c who waits for an answer from it; _reflush.c what is
- * written back.
+ * written back, and _settle.c whether all have done so.
  */
 
 
@@ -65,6 +65,10 @@ void ngx_push_reflush_channels(void);
 void ngx_push_bus_doubt(const char *why);
 
 
+/* From now on the nodes have to write back what Redis may have lost. */
+
+void ngx_push_settle_begin(void);
+
 /* The ticks of who has the role, and what it does when it loses it. */
 
 void ngx_push_beat_tick(ngx_msec_t now);
@@ -90,6 +94,10 @@ void ngx_push_bus_frame(u_char *name, size_t len, ngx_push_frame_t *f);
 void ngx_push_kick_frame(ngx_push_frame_entry_t *from, ngx_push_frame_t *f);
 void ngx_push_kick_released(ngx_push_frame_t *f);
 void ngx_push_kick_mail(ngx_push_mail_t *mail);
+
+/* PREFIX{nodes}e; "buf" has NGX_PUSH_REDIS_KEY bytes */
+
+void ngx_push_era_key(u_char *buf, ngx_str_t *key);
 
 /* PREFIXbus:{NODE} */
 

@@ -9,9 +9,11 @@
  *
  * A device that is online at another node is asked for over the bus: that node
  * ends its connection, writes the cursors back and answers, and then we claim
- * again.  If it does not answer in time the device is taken from it, and it is
- * told once more, when an answer that its worker may have been waiting for has
- * come: else a connection that it made meanwhile would stay for ever.
+ * again.  If it does not answer in time the device is taken from it.
+ *
+ * While Redis may not know of a device because it has lost something, the
+ * nodes that may know are asked before; and a device that seems to be new is
+ * one only if Redis has not come back empty, which is asked after it.
  *
  * Who finds that somebody else has claimed the device since it asked is the
  * older one of two that come at the same time, and gives way.
@@ -22,9 +24,6 @@
 #include "ngx_push_lua_claim.h"
 
 
-#define NGX_PUSH_KICK_WAIT      1000   /* msec */
-#define NGX_PUSH_KICK_AGAIN     3000
-#define NGX_PUSH_TAKEN_OVER     0x8e
 #define NGX_PUSH_UNKNOWN        3      /* seconds */
 #define NGX_PUSH_UNKNOWN_LONG   60
 
@@ -33,6 +32,10 @@ typedef struct {
     ngx_push_claim_t     op;           /* strings in "data" */
     ngx_push_done_pt     done;
     ngx_push_handle_t    handle;
+    ngx_uint_t           asked;        /* the nodes that may know of it */
+    uint64_t             incarnation;  /* of the inbox; */
+    uint64_t             last;
+    uint64_t             acked;        /* all up to it has ended */
     uint32_t             other;        /* claim of another node that we saw */
     uint32_t             epoch;        /* of that node */
     ngx_str_t            node;
@@ -41,22 +44,10 @@ typedef struct {
 } ngx_push_claiming_t;
 
 
-/* A node that is told again that a device is not its own any more. */
-
-typedef struct {
-    ngx_event_t          event;
-    ngx_push_product_t  *product;
-    ngx_str_t            node;
-    ngx_str_t            user;
-    ngx_str_t            device;
-    uint32_t             claim;
-    u_char               data[3 * NGX_PUSH_NAME_MAX];
-} ngx_push_reminder_t;
-
-
 static ngx_push_claiming_t *ngx_push_claiming_new(ngx_push_claim_t *op);
-static u_char *ngx_push_claiming_copy(u_char *p, ngx_str_t *s);
 static ngx_uint_t ngx_push_claiming_unknown(void);
+static ngx_int_t ngx_push_claiming_ask(ngx_push_claiming_t *cl);
+static void ngx_push_claiming_asked(void *data, ngx_int_t rc);
 static ngx_int_t ngx_push_claiming_send(ngx_push_claiming_t *cl,
     ngx_uint_t force);
 static void ngx_push_claiming_answer(void *data, ngx_int_t rc,
@@ -64,22 +55,23 @@ static void ngx_push_claiming_answer(void *data, ngx_int_t rc,
 static void ngx_push_claiming_held(ngx_push_claiming_t *cl,
     redisReply *reply);
 static void ngx_push_claiming_kicked(void *data, ngx_int_t rc);
-static ngx_int_t ngx_push_claiming_taken(ngx_push_claiming_t *cl,
+static void ngx_push_claiming_first(ngx_push_claiming_t *cl);
+static void ngx_push_claiming_era(void *data, ngx_int_t rc);
+static ngx_int_t ngx_push_claiming_undo(ngx_push_claiming_t *cl);
+static void ngx_push_claiming_undone(void *data, ngx_int_t rc,
     redisReply *reply);
-static void ngx_push_claiming_learn(ngx_push_claim_t *op, redisReply *reply);
+static void ngx_push_claiming_note(ngx_push_claiming_t *cl,
+    redisReply *reply);
+static ngx_int_t ngx_push_claiming_taken(ngx_push_claiming_t *cl,
+    ngx_str_t *entry);
+static void ngx_push_claiming_learn(ngx_push_claiming_t *cl);
 static ngx_int_t ngx_push_claiming_local(ngx_push_claim_t *op, ngx_int_t rc);
 static void ngx_push_claiming_end(ngx_push_claiming_t *cl, ngx_int_t rc);
-static void ngx_push_claiming_former(ngx_push_claim_t *op,
-    ngx_push_device_entry_t *old);
-static void ngx_push_remind(ngx_event_t *ev);
-static void ngx_push_told(void *data, ngx_int_t rc);
 
 
 ngx_push_redis_script_t  ngx_push_script_claim = {
     "claim", ngx_push_lua_claim, ""
 };
-
-static ngx_connection_t  ngx_push_remind_dummy = { .fd = (ngx_socket_t) -1 };
 
 
 ngx_int_t
@@ -102,7 +94,12 @@ ngx_push_redis_claim(ngx_push_claim_t *op, ngx_push_done_pt done,
     cl->done = done;
     cl->handle = handle;
 
-    rc = ngx_push_claiming_send(cl, 0);
+    if (ngx_push_unsettled() && !ngx_push_session_resumable(op)) {
+        rc = ngx_push_claiming_ask(cl);
+
+    } else {
+        rc = ngx_push_claiming_send(cl, 0);
+    }
 
     if (rc == NGX_AGAIN) {
         return NGX_AGAIN;
@@ -131,34 +128,18 @@ ngx_push_claiming_new(ngx_push_claim_t *op)
     }
 
     cl->op = *op;
+    cl->asked = 0;
     cl->other = 0;
 
     p = cl->data;
-    p = ngx_push_claiming_copy(p, &cl->op.user);
-    p = ngx_push_claiming_copy(p, &cl->op.device);
-    p = ngx_push_claiming_copy(p, &cl->op.will.name);
-    p = ngx_push_claiming_copy(p, &cl->op.will_payload);
-    p = ngx_push_claiming_copy(p, &cl->op.will_ctype);
-    (void) ngx_push_claiming_copy(p, &cl->op.will_props);
+    p = ngx_push_reg_copy(p, &cl->op.user);
+    p = ngx_push_reg_copy(p, &cl->op.device);
+    p = ngx_push_reg_copy(p, &cl->op.will.name);
+    p = ngx_push_reg_copy(p, &cl->op.will_payload);
+    p = ngx_push_reg_copy(p, &cl->op.will_ctype);
+    (void) ngx_push_reg_copy(p, &cl->op.will_props);
 
     return cl;
-}
-
-
-static u_char *
-ngx_push_claiming_copy(u_char *p, ngx_str_t *s)
-{
-    u_char  *start;
-
-    start = p;
-
-    if (s->len) {
-        p = ngx_cpymem(p, s->data, s->len);
-    }
-
-    s->data = start;
-
-    return p;
 }
 
 
@@ -171,26 +152,51 @@ ngx_push_claiming_copy(u_char *p, ngx_str_t *s)
 static ngx_uint_t
 ngx_push_claiming_unknown(void)
 {
-    ngx_uint_t              i, n;
-    ngx_push_zone_nodes_t  *nodes;
+    ngx_push_zone_walk_t  *sessions;
 
-    nodes = &ngx_push_zone->head->nodes;
+    sessions = &ngx_push_zone->head->nodes.walks[NGX_PUSH_REFLUSH_SESSIONS];
 
-    if (nodes->walks[NGX_PUSH_REFLUSH_SESSIONS].wanted
-        || nodes->walks[NGX_PUSH_REFLUSH_SESSIONS].running)
-    {
+    if (sessions->wanted || sessions->running || ngx_push_unsettled()) {
         return NGX_PUSH_UNKNOWN_LONG;
     }
 
-    n = ngx_min(nodes->nnodes, NGX_PUSH_NODES);
+    return NGX_PUSH_UNKNOWN;
+}
 
-    for (i = 0; i < n; i++) {
-        if (nodes->nodes[i].alive && nodes->nodes[i].reflush) {
-            return NGX_PUSH_UNKNOWN_LONG;
-        }
+
+/*
+ * A node that may have the device and does not answer keeps it: at the tail of
+ * its channels the device would miss what was accepted for it.
+ */
+
+static ngx_int_t
+ngx_push_claiming_ask(ngx_push_claiming_t *cl)
+{
+    ngx_int_t  rc;
+
+    cl->asked = 1;
+
+    rc = ngx_push_settle_ask(cl->op.product, &cl->op.user, &cl->op.device,
+                             ngx_push_claiming_asked, cl);
+
+    if (rc == NGX_OK) {
+        return ngx_push_claiming_send(cl, 0);
     }
 
-    return NGX_PUSH_UNKNOWN;
+    return rc == NGX_DECLINED ? NGX_PUSH_BUSY : rc;
+}
+
+
+static void
+ngx_push_claiming_asked(void *data, ngx_int_t rc)
+{
+    ngx_push_claiming_t  *cl = data;
+
+    rc = rc == NGX_OK ? ngx_push_claiming_send(cl, 0) : NGX_PUSH_BUSY;
+
+    if (rc != NGX_AGAIN) {
+        ngx_push_claiming_end(cl, ngx_push_claiming_local(&cl->op, rc));
+    }
 }
 
 
@@ -225,6 +231,7 @@ ngx_push_claiming_send(ngx_push_claiming_t *cl, ngx_uint_t force)
 static void
 ngx_push_claiming_answer(void *data, ngx_int_t rc, redisReply *reply)
 {
+    ngx_str_t             entry;
     ngx_push_claiming_t  *cl = data;
 
     if (rc == NGX_OK && ngx_push_reply_number(reply, 0) == 0) {
@@ -233,7 +240,17 @@ ngx_push_claiming_answer(void *data, ngx_int_t rc, redisReply *reply)
     }
 
     if (rc == NGX_OK) {
-        ngx_push_claiming_end(cl, ngx_push_claiming_taken(cl, reply));
+        ngx_push_claiming_note(cl, reply);
+        ngx_push_reply_str(reply, 2, &entry);
+
+        if (entry.len == 0 && !cl->asked
+            && !ngx_push_session_resumable(&cl->op))
+        {
+            ngx_push_claiming_first(cl);
+            return;
+        }
+
+        ngx_push_claiming_end(cl, ngx_push_claiming_taken(cl, &entry));
         return;
     }
 
@@ -307,22 +324,123 @@ ngx_push_claiming_kicked(void *data, ngx_int_t rc)
 }
 
 
+/* A device of which Redis knows nothing: is it new, or Redis? */
+
+static void
+ngx_push_claiming_first(ngx_push_claiming_t *cl)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_push_era_same(ngx_push_claiming_era, cl);
+
+    if (rc != NGX_AGAIN) {
+        ngx_push_claiming_era(cl, rc);
+    }
+}
+
+
+static void
+ngx_push_claiming_era(void *data, ngx_int_t rc)
+{
+    ngx_str_t             none;
+    ngx_push_claiming_t  *cl = data;
+
+    if (rc == NGX_OK) {
+        ngx_str_null(&none);
+        ngx_push_claiming_end(cl, ngx_push_claiming_taken(cl, &none));
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_push_claiming_undo(cl);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+    }
+
+    ngx_push_redis_void(cl->op.product, &cl->op.user, &cl->op.device);
+    ngx_push_claiming_end(cl, NGX_ERROR);
+}
+
+
+/* Else the entry of the node that has the device would be the older one. */
+
 static ngx_int_t
-ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
+ngx_push_claiming_undo(ngx_push_claiming_t *cl)
+{
+    ngx_push_reg_call_t     c;
+    ngx_push_cursor_args_t  a;
+
+    ngx_memzero(&a, sizeof(ngx_push_cursor_args_t));
+
+    a.product = cl->op.product;
+    a.own = cl->op.product;
+    a.user = &cl->op.user;
+    a.device = &cl->op.device;
+    a.claim = cl->op.registered;
+    a.state = '-';
+    a.since = ngx_time();
+
+    ngx_push_reg_cursor(&c, &a);
+
+    return ngx_push_reg_send(&c, ngx_push_claiming_undone, cl);
+}
+
+
+static void
+ngx_push_claiming_undone(void *data, ngx_int_t rc, redisReply *reply)
+{
+    ngx_push_claiming_t  *cl = data;
+
+    if (rc == NGX_OK) {
+        rc = ngx_push_claiming_ask(cl);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+    } else {
+        ngx_push_redis_void(cl->op.product, &cl->op.user, &cl->op.device);
+    }
+
+    ngx_push_claiming_end(cl, rc == NGX_PUSH_BUSY ? rc : NGX_ERROR);
+}
+
+
+static void
+ngx_push_claiming_note(ngx_push_claiming_t *cl, redisReply *reply)
+{
+    uint64_t  first;
+
+    cl->op.registered = (uint32_t) ngx_push_reply_number(reply, 1);
+    cl->incarnation = ngx_push_reply_hex(reply, 3);
+    cl->last = ngx_push_reply_number(reply, 4);
+    cl->acked = ngx_push_reply_number(reply, 5);
+
+    /* what has ended meanwhile is not sent again, even if it was in flight */
+
+    first = ngx_push_reply_number(reply, 6);
+
+    if (first > cl->acked) {
+        cl->acked = first - 1;
+    }
+}
+
+
+static ngx_int_t
+ngx_push_claiming_taken(ngx_push_claiming_t *cl, ngx_str_t *entry)
 {
     ngx_int_t                rc;
-    ngx_str_t                value;
     ngx_push_claim_t        *op;
     ngx_push_device_entry_t  old;
 
     op = &cl->op;
-    op->registered = (uint32_t) ngx_push_reply_number(reply, 1);
 
-    ngx_push_reply_str(reply, 2, &value);
     ngx_memzero(&old, sizeof(ngx_push_device_entry_t));
 
-    if (value.len
-        && ngx_push_device_entry(&old, value.data, value.len) == NGX_OK)
+    if (entry->len
+        && ngx_push_device_entry(&old, entry->data, entry->len) == NGX_OK)
     {
         op->packed = old.rest;
 
@@ -334,7 +452,7 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
         op->newer = !ngx_push_device_here(&old);
     }
 
-    ngx_push_claiming_learn(op, reply);
+    ngx_push_claiming_learn(cl);
 
     rc = ngx_push_session_claim(op);
 
@@ -346,7 +464,7 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
     }
 
     if (op->newer) {
-        ngx_push_claiming_former(op, &old);
+        ngx_push_redis_former(op, &old);
     }
 
     ngx_push_redis_rebind(op->conn->session, op->present);
@@ -355,29 +473,18 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, redisReply *reply)
 }
 
 
-/* What has ended meanwhile is not sent again, even if it was in flight. */
-
 static void
-ngx_push_claiming_learn(ngx_push_claim_t *op, redisReply *reply)
+ngx_push_claiming_learn(ngx_push_claiming_t *cl)
 {
-    uint64_t           acked, first;
     ngx_push_target_t  t;
 
     ngx_memzero(&t, sizeof(ngx_push_target_t));
 
     t.kind = NGX_PUSH_INBOX;
-    t.product = op->product;
-    t.name = op->user;
+    t.product = cl->op.product;
+    t.name = cl->op.user;
 
-    acked = ngx_push_reply_number(reply, 5);
-    first = ngx_push_reply_number(reply, 6);
-
-    if (first > acked) {
-        acked = first - 1;
-    }
-
-    (void) ngx_push_mirror_learn(&t, ngx_push_reply_hex(reply, 3),
-                                 ngx_push_reply_number(reply, 4), acked);
+    (void) ngx_push_mirror_learn(&t, cl->incarnation, cl->last, cl->acked);
 }
 
 
@@ -413,145 +520,4 @@ ngx_push_claiming_end(ngx_push_claiming_t *cl, ngx_int_t rc)
 {
     cl->done(cl->handle, rc, &cl->op);
     ngx_free(cl);
-}
-
-
-/* The node that had the device before us, if it is there, drops it. */
-
-static void
-ngx_push_claiming_former(ngx_push_claim_t *op, ngx_push_device_entry_t *old)
-{
-    u_char               *p;
-    ngx_push_reminder_t  *r;
-
-    if (old->node.len == 0 || old->node.len > NGX_PUSH_NAME_MAX
-        || (old->node.len == ngx_push_node_name.len
-            && ngx_memcmp(old->node.data, ngx_push_node_name.data,
-                          old->node.len)
-               == 0)
-        || !ngx_push_node_alive(&old->node, old->epoch))
-    {
-        return;
-    }
-
-    (void) ngx_push_bus_kick(&old->node, op->product, &op->user, &op->device,
-                             op->registered, NGX_PUSH_TAKEN_OVER,
-                             NGX_PUSH_KICK_WAIT, ngx_push_told, NULL);
-
-    if (old->state != 'o') {
-        return;
-    }
-
-    /* taken by force */
-
-    r = ngx_calloc(sizeof(ngx_push_reminder_t), ngx_cycle->log);
-
-    if (r == NULL) {
-        return;
-    }
-
-    p = r->data;
-    r->product = op->product;
-    r->claim = op->registered;
-    r->node = old->node;
-    r->user = op->user;
-    r->device = op->device;
-
-    p = ngx_push_claiming_copy(p, &r->node);
-    p = ngx_push_claiming_copy(p, &r->user);
-    (void) ngx_push_claiming_copy(p, &r->device);
-
-    r->event.handler = ngx_push_remind;
-    r->event.data = &ngx_push_remind_dummy;
-    r->event.log = ngx_cycle->log;
-    r->event.cancelable = 1;
-
-    ngx_add_timer(&r->event, NGX_PUSH_KICK_AGAIN);
-}
-
-
-static void
-ngx_push_remind(ngx_event_t *ev)
-{
-    ngx_push_reminder_t  *r;
-
-    r = (ngx_push_reminder_t *) ev;
-
-    (void) ngx_push_bus_kick(&r->node, r->product, &r->user, &r->device,
-                             r->claim, NGX_PUSH_TAKEN_OVER,
-                             NGX_PUSH_KICK_WAIT, ngx_push_told, NULL);
-    ngx_free(r);
-}
-
-
-static void
-ngx_push_told(void *data, ngx_int_t rc)
-{
-    /* it knows, or finds out when it writes the device back */
-}
-
-
-void
-ngx_push_redis_lost(ngx_push_product_t *product, ngx_str_t *user,
-    ngx_str_t *device, ngx_str_t *entry)
-{
-    ngx_push_handle_t        session;
-    ngx_push_device_entry_t  e;
-
-    if (ngx_push_device_entry(&e, entry->data, entry->len) != NGX_OK) {
-        return;
-    }
-
-    (void) ngx_push_session_evict(product, user, device, e.claim,
-                                  NGX_PUSH_TAKEN_OVER, &session);
-}
-
-
-typedef struct {
-    ngx_push_bus_done_pt   done;
-    void                  *data;
-} ngx_push_evicted_t;
-
-
-static void
-ngx_push_evicted(void *data, ngx_int_t rc)
-{
-    ngx_push_evicted_t  *ev = data;
-
-    /* another's already is what was wanted as well */
-
-    ev->done(ev->data, rc == NGX_DECLINED ? NGX_OK : rc);
-    ngx_free(ev);
-}
-
-
-void
-ngx_push_register_evict(ngx_push_product_t *product, ngx_str_t *user,
-    ngx_str_t *device, uint32_t claim, ngx_uint_t reason,
-    ngx_push_bus_done_pt done, void *data)
-{
-    ngx_push_handle_t    session;
-    ngx_push_evicted_t  *ev;
-
-    if (ngx_push_session_evict(product, user, device, claim, reason, &session)
-        != NGX_OK)
-    {
-        done(data, NGX_OK);
-        return;
-    }
-
-    ev = ngx_alloc(sizeof(ngx_push_evicted_t), ngx_cycle->log);
-
-    if (ev) {
-        ev->done = done;
-        ev->data = data;
-
-        if (ngx_push_redis_write(session, ngx_push_evicted, ev) == NGX_AGAIN) {
-            return;
-        }
-
-        ngx_free(ev);
-    }
-
-    done(data, NGX_ERROR);
 }

@@ -185,6 +185,23 @@ ngx_push_reg_name(u_char *field, ngx_push_product_t *product,
 }
 
 
+u_char *
+ngx_push_reg_copy(u_char *p, ngx_str_t *s)
+{
+    u_char  *start;
+
+    start = p;
+
+    if (s->len) {
+        p = ngx_cpymem(p, s->data, s->len);
+    }
+
+    s->data = start;
+
+    return p;
+}
+
+
 void
 ngx_push_reg_str(ngx_push_reg_call_t *c, ngx_str_t *s)
 {

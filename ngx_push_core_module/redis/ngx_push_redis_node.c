@@ -450,6 +450,7 @@ ngx_push_bus_check(const char *why)
 void
 ngx_push_bus_doubt(const char *why)
 {
+    ngx_push_settle_begin();
     ngx_push_reflush_all(why);
     ngx_push_bus_check(why);
 }

@@ -27,6 +27,10 @@
 #include "ngx_push_cluster.h"
 
 
+#define NGX_PUSH_TAKEN_OVER     0x8e   /* reason code */
+#define NGX_PUSH_KICK_WAIT      1000   /* ms, for an answer */
+
+
 /* name and epoch of this node; the epoch is never 0 */
 
 extern ngx_str_t   ngx_push_node_name;
@@ -67,11 +71,11 @@ typedef struct {
 void ngx_push_bus_message(ngx_str_t *node, ngx_push_bus_message_t *m);
 
 /*
- * "claim" of the device has been taken by this node: whoever has an older one
- * ends the connection with "reason" (0x8e), writes the cursors back, releases
- * the device and answers; "done" is called with NGX_OK, or with NGX_DECLINED
- * when there is no answer for "wait".  NGX_AGAIN: it will be; NGX_ERROR: it
- * will not.
+ * "claim" of the device has been taken by this node, or is about to be (0):
+ * whoever has an older one, or with 0 any, ends the connection with "reason"
+ * (0x8e), writes the cursors back, releases the device and answers; "done" is
+ * called with NGX_OK, or with NGX_DECLINED when there is no answer for "wait".
+ * NGX_AGAIN: it will be; NGX_ERROR: it will not.
  */
 
 typedef void (*ngx_push_bus_done_pt)(void *data, ngx_int_t rc);
@@ -79,6 +83,31 @@ typedef void (*ngx_push_bus_done_pt)(void *data, ngx_int_t rc);
 ngx_int_t ngx_push_bus_kick(ngx_str_t *node, ngx_push_product_t *product,
     ngx_str_t *user, ngx_str_t *device, uint32_t claim, ngx_uint_t reason,
     ngx_msec_t wait, ngx_push_bus_done_pt done, void *data);
+
+
+/*
+ * Are there nodes that may have sessions of which Redis does not know, since
+ * it has lost something?
+ */
+
+ngx_uint_t ngx_push_unsettled(void);
+
+/*
+ * Has all of them write the device back and let go of it.  NGX_OK: there are
+ * none; NGX_AGAIN: done() follows, with NGX_OK or NGX_DECLINED: not all have
+ * answered; NGX_DECLINED: one cannot be asked now; NGX_ERROR.
+ */
+
+ngx_int_t ngx_push_settle_ask(ngx_push_product_t *product, ngx_str_t *user,
+    ngx_str_t *device, ngx_push_bus_done_pt done, void *data);
+
+/*
+ * Is what Redis says still what was written?  NGX_OK; NGX_AGAIN: done()
+ * follows, with NGX_OK, NGX_ERROR, or NGX_DECLINED: it has come back empty,
+ * and ngx_push_unsettled() from now on.
+ */
+
+ngx_int_t ngx_push_era_same(ngx_push_bus_done_pt done, void *data);
 
 
 /*

@@ -14,6 +14,7 @@
  *   ngx_push_redis_register.c  the table; the timers of a worker
  *   ngx_push_redis_entry.c     entries of a user's devices, and calls
  *   ngx_push_redis_claim.c     CONNECT, also of devices of another node
+ *   ngx_push_redis_evict.c     the node that had a device before
  *   ngx_push_redis_bind.c      SUBSCRIBE; what a session that came back needs
  *   ngx_push_redis_interest.c  channels that have members at this node
  *   ngx_push_redis_write.c     a session written back
@@ -107,6 +108,10 @@ void ngx_push_reg_node(ngx_push_reg_call_t *c);
 ngx_int_t ngx_push_reg_send(ngx_push_reg_call_t *c, ngx_push_redis_pt handler,
     void *data);
 
+/* A string is copied to "p", and from then on is there; the end of it. */
+
+u_char *ngx_push_reg_copy(u_char *p, ngx_str_t *s);
+
 /* An element that is a number, or one as text; 0: there is none. */
 
 uint64_t ngx_push_reply_number(redisReply *reply, ngx_uint_t n);
@@ -116,6 +121,15 @@ uint64_t ngx_push_reply_number(redisReply *reply, ngx_uint_t n);
 
 ngx_int_t ngx_push_redis_claim(ngx_push_claim_t *op, ngx_push_done_pt done,
     ngx_push_handle_t handle);
+
+
+/*
+ * evict: a device has been claimed from a node that is known by "old"; it
+ * drops it, if it is there.
+ */
+
+void ngx_push_redis_former(ngx_push_claim_t *op,
+    ngx_push_device_entry_t *old);
 
 /*
  * The register says that the device is another node's: whoever has an older

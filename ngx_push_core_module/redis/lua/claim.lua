@@ -13,7 +13,12 @@
 -- Result {1, claim, entry before, i, l, a, f}; or, with nothing changed,
 -- {0, entry}: the device is online at another node.
 local old = redis.call('HGET', KEYS[1], ARGV[1])
-local claim, keep = 0, '0 0 0 '
+local now = redis.call('TIME')[1]
+
+-- A count of claims begins with the clock: one that begins when Redis has lost
+-- everything is ahead of what the nodes still have.
+
+local claim, keep = now - 1, '0 0 0 '
 
 if old then
     local node, n, state, rest =
@@ -32,7 +37,7 @@ end
 -- everything: as in cursor.lua, others may be known to their nodes alone.
 
 if redis.call('EXISTS', KEYS[1]) == 0 then
-    redis.call('HSET', KEYS[2], 'y', redis.call('TIME')[1] + ARGV[5])
+    redis.call('HSET', KEYS[2], 'y', now + ARGV[5])
 
     if redis.call('HEXISTS', KEYS[2], 'i') == 0 then
         redis.call('EXPIRE', KEYS[2], ARGV[5])
@@ -43,7 +48,7 @@ claim = claim % 4294967295 + 1
 
 redis.call('HSET', KEYS[1], ARGV[1],
            table.concat({ARGV[2], ARGV[3], string.format('%.0f', claim), 'o',
-                         redis.call('TIME')[1], keep}, ' '))
+                         now, keep}, ' '))
 redis.call('PERSIST', KEYS[1])
 
 local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a', 'f')
