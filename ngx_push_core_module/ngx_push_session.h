@@ -100,6 +100,7 @@ typedef struct {
 #define NGX_PUSH_SUB_CHECKED     0x40  /* inbox of a mirror without a log */
 #define NGX_PUSH_SUB_ASKED       0x80  /*   here: compared; being so */
 #define NGX_PUSH_SUB_FORGET      0x100 /* of a call only */
+#define NGX_PUSH_SUB_KEEP        0x200
 
 #define NGX_PUSH_SUBS_MAX        1024  /* of one session */
 
@@ -232,8 +233,8 @@ ngx_int_t ngx_push_subscription(ngx_push_conn_t *conn, ngx_push_target_t *t,
 
 /*
  * NGX_OK, NGX_PUSH_NOT_FOUND (there was none), NGX_DECLINED.  Leaving a group
- * forgets its cursor; an inbox and a broadcast keep it, if "how" has not
- * | _FORGET.
+ * forgets its cursor, if "how" has not | _KEEP; an inbox and a broadcast keep
+ * it, if it has not | _FORGET.
  */
 
 ngx_int_t ngx_push_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,

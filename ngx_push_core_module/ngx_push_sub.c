@@ -766,7 +766,9 @@ ngx_push_unsubscribe(ngx_push_conn_t *conn, ngx_push_target_t *t,
 
     if (!(flags & NGX_PUSH_SUB_BOUND)) {
 
-        if (sub->kind == NGX_PUSH_GROUP || (how & NGX_PUSH_SUB_FORGET)) {
+        if ((how & NGX_PUSH_SUB_FORGET)
+            || (sub->kind == NGX_PUSH_GROUP && !(how & NGX_PUSH_SUB_KEEP)))
+        {
             ngx_push_sub_free(sh, s, sub);
 
         } else {

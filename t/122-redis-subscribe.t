@@ -187,6 +187,24 @@ sub entry { $r->command('HGET', "np:{shop:$_[0]}d", $_[1]) // '' }
     is(comes($d), 'u2/1', '... and goes on where it was');
 }
 
+{
+    my ($d) = device(1, 'gus/d');
+    my ($other) = device(1, 'hal/d');    # so the node is told of them
+
+    $other->subscribe('shop/group/d');
+    $d->subscribe('shop/group/d');
+    push_to('groups/d', 'd1');
+    is(comes($d), 'd1/1', 'one who was in a group');
+    ($d) = device(1, 'gus/d', clean => 1);
+    push_to('groups/d', 'd2');
+    is(stopped($d, 'shop/group/d'), 128, '... is not let in again');
+    up();
+    push_to('groups/d', 'd3');
+    is(comes($d), '', '... gets nothing');
+    $d->subscribe('shop/group/d');
+    is(comes($d), 'd2/1 d3/1', '... and goes on where it was');
+}
+
 
 # --- several under way
 

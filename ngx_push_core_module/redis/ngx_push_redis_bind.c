@@ -342,9 +342,9 @@ ngx_push_bind_undo(ngx_push_binding_op_t *b, ngx_push_conn_t *conn)
             continue;
         }
 
-        if (!was->known) {
-            how |= NGX_PUSH_SUB_FORGET;
-        }
+        /* after a Clean Start that of a group is dormant, too */
+
+        how |= was->known ? NGX_PUSH_SUB_KEEP : NGX_PUSH_SUB_FORGET;
 
         (void) ngx_push_unsubscribe(conn, &b->targets[i], how);
     }
