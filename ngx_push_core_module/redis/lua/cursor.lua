@@ -22,63 +22,88 @@
 -- node is under way, so only the cursor was; {0, entry} the device is another
 -- node's.  "wait": seconds after which messages that all known devices have
 -- may end; 0: nothing has to wait.
-local now = tonumber(redis.call('TIME')[1])
-local log = redis.call('HMGET', KEYS[2], 'i', 'l', 'a', 'f', 'y')
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-local claim, state, since = ARGV[4], ARGV[5], ARGV[6]
+--
+-- A write for each message of each device: the common one, of a device that is
+-- alone, online, and has got all there is, ends in four commands, and mostly
+-- does not change the entry.
+local call, number, match = redis.call, tonumber, string.match
+local all = call('HGETALL', KEYS[1])
+local log = call('HMGET', KEYS[2], 'i', 'l', 'a', 'f', 'y')
+local field, claim, state, since = ARGV[1], ARGV[4], ARGV[5], ARGV[6]
 local inc, sent, acked, rest = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local outcome = 1
-local number = tonumber
+local who = ARGV[2] .. ' ' .. ARGV[3] .. ' '
+local head = who .. claim .. ' ' .. state .. ' ' .. since .. ' '
+local outcome, old, was, now = 1
+
+local function clock()
+    now = now or number(call('TIME')[1])
+    return now
+end
+
+for n = 1, #all, 2 do
+    if all[n] == field then
+        old = all[n + 1]
+    end
+end
 
 if old then
-    local node, epoch, n, st, si, i, se, ac, re = string.match(old,
-        '^(%S+) (%x+) (%d+) (%a) (%d+) (%x+) (%d+) (%d+) (.*)$')
+    local node, epoch, n, st, si, i, se, ac, re
+
+    if string.sub(old, 1, #head) == head then
+
+        -- nothing but the cursor can have changed
+
+        st = state
+        i, se, ac = match(old, '^(%x+) (%d+) (%d+) ', #head + 1)
+
+    else
+        node, epoch, n, st, si, i, se, ac, re = match(old,
+            '^(%S+) (%x+) (%d+) (%a) (%d+) (%x+) (%d+) (%d+) (.*)$')
+    end
+
+    was = st == 'o'
 
     if node then
-        if number(n) > number(claim)
-           and (node ~= ARGV[2] or epoch ~= ARGV[3])
-        then
-            return {0, old}
-        end
+        local other = node ~= ARGV[2] or epoch ~= ARGV[3]
 
-        -- the same claim elsewhere, after a Redis that had forgotten
+        -- the same claim elsewhere: after a Redis that had forgotten
 
-        if number(n) == number(claim)
-           and (node ~= ARGV[2] or epoch ~= ARGV[3]) and st == 'o'
+        if other and (number(n) > number(claim)
+                      or number(n) == number(claim) and st == 'o')
         then
             return {0, old}
         end
 
         if state == '?' then
-            if st ~= 'o' or node ~= ARGV[2] or epoch ~= ARGV[3]
-               or now - number(si) < number(since)
-            then
+            if st ~= 'o' or other or clock() - number(si) < number(since) then
                 return {2, n, '', '', ''}
             end
 
-            state, since, claim = 'l', now, n
+            state, since, claim = 'l', string.format('%d', clock()), n
             inc, sent, acked, rest = i, se, ac, re
 
         elseif number(n) > number(claim) then
 
             -- whoever made that claim may have died before it came online
 
-            if now - number(si) <= 5 then
+            if clock() - number(si) <= 5 then
                 outcome, state, since = 2, st, si
             end
 
             claim = n
         end
 
-        -- a cursor only grows within an incarnation
+        head = who .. claim .. ' ' .. state .. ' ' .. since .. ' '
+    end
 
-        if i == inc then
-            if number(se) > number(sent) then sent = se end
-            if number(ac) > number(acked) then acked = ac end
+    -- a cursor only grows within an incarnation
 
-        elseif i ~= '0' and (number(inc, 16) < 2 or i == log[1]) then
-            inc, sent, acked = i, se, ac
-        end
+    if i == inc then
+        if number(se) > number(sent) then sent = se end
+        if number(ac) > number(acked) then acked = ac end
+
+    elseif i and i ~= '0' and (number(inc, 16) < 2 or i == log[1]) then
+        inc, sent, acked = i, se, ac
     end
 end
 
@@ -86,41 +111,44 @@ if state == '?' then
     return {2, claim, '', '', ''}
 end
 
-if state == '-' then
-    redis.call('HDEL', KEYS[1], ARGV[1])
-else
-    redis.call('HSET', KEYS[1], ARGV[1],
-               table.concat({ARGV[2], ARGV[3], claim, state, since, inc, sent,
-                             acked, rest}, ' '))
-end
-
 -- A device that is online and not known: Redis has lost something, and may not
 -- know of the user's other devices either.  Until their nodes have told,
 -- nothing is done with because all that are known have it ("y").
 
 if not old and state ~= '-' then
-    log[5] = now + 60
-    redis.call('HSET', KEYS[2], 'y', log[5])
+    all[#all + 1] = field
+    all[#all + 1] = ''
+
+    log[5] = clock() + 60
+    call('HSET', KEYS[2], 'y', log[5])
 
     if not log[1] then
-        redis.call('EXPIRE', KEYS[2], 60)
+        call('EXPIRE', KEYS[2], 60)
     end
 end
 
 -- who else is there, and what has everybody got?
 
-local all = redis.call('HGETALL', KEYS[1])
-local online, done = false, nil
+local online, done, forgotten = false, nil, state == '-'
 
 for n = 1, #all, 2 do
-    local st, si, i, ac = string.match(all[n + 1],
-                    '^%S+ %x+ %d+ (%a) (%d+) (%x+) %d+ (%d+) ')
+    local st, si, i, ac
+
+    if all[n] ~= field then
+        st, si, i, ac = match(all[n + 1],
+                              '^%S+ %x+ %d+ (%a) (%d+) (%x+) %d+ (%d+) ')
+        was = was or st == 'o'
+
+    elseif state ~= '-' then
+        st, si, i, ac = state, since, inc, acked
+    end
 
     if st == 'o' then
         online = true
 
-    elseif st and now - number(si) > number(ARGV[12]) then
-        redis.call('HDEL', KEYS[1], all[n])
+    elseif st and clock() - number(si) > number(ARGV[12]) then
+        call('HDEL', KEYS[1], all[n])
+        forgotten = forgotten or all[n] == field
         i = '0'
     end
 
@@ -137,72 +165,90 @@ for n = 1, #all, 2 do
     end
 end
 
-if online then
-    redis.call('PERSIST', KEYS[1])
-else
-    redis.call('EXPIRE', KEYS[1], ARGV[12])
-end
-
 -- what is not done with now may be in so many seconds
 
 local wait = 0
 
-if log[1] and done and done > number(log[3] or 0)
-   and now < number(log[5] or 0)
-then
-    wait = number(log[5]) - now
+if not log[1] or not done or done <= number(log[3] or 0) then
+    -- as before
 
-elseif log[1] and done and done > number(log[3] or 0) then
+elseif log[5] and clock() < number(log[5]) then
+    wait = number(log[5]) - clock()
+
+else
     local last = number(log[2] or 0)
     local first = math.max(number(log[4] or 1), number(log[3] or 0) + 1)
 
     done = math.min(done, last)
+    log[3] = string.format('%d', done)
 
     -- there may be many more numbers than messages
 
-    local names = {}
+    if first == done then
+        call('HDEL', KEYS[2], log[3])
 
-    if done - first < 500 then
-        for n = first, done do
-            names[#names + 1] = string.format('%.0f', n)
-        end
+    elseif first < done then
+        local names = {}
 
-    else
-        for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
-            if string.match(name, '^%d+$') and number(name) <= done then
-                names[#names + 1] = name
+        if done - first < 500 then
+            for n = first, done do
+                names[#names + 1] = string.format('%d', n)
+            end
+
+        else
+            for _, name in ipairs(call('HKEYS', KEYS[2])) do
+                if match(name, '^%d+$') and number(name) <= done then
+                    names[#names + 1] = name
+                end
             end
         end
-    end
 
-    for n = 1, #names, 500 do
-        redis.call('HDEL', KEYS[2],
-                   unpack(names, n, math.min(n + 499, #names)))
+        for n = 1, #names, 500 do
+            call('HDEL', KEYS[2],
+                 unpack(names, n, math.min(n + 499, #names)))
+        end
     end
-
-    log[3] = string.format('%.0f', done)
-    redis.call('HSET', KEYS[2], 'a', log[3])
 
     if done + 1 > number(log[4] or 1) then
-        redis.call('HSET', KEYS[2], 'f', string.format('%.0f', done + 1))
+        call('HSET', KEYS[2], 'a', log[3], 'f',
+             string.format('%d', done + 1))
+    else
+        call('HSET', KEYS[2], 'a', log[3])
     end
 
     if done == last then
-        redis.call('EXPIRE', KEYS[2], 60)
+        call('EXPIRE', KEYS[2], '60')
     end
 end
 
 -- Who has all there is, in an inbox without a message, stands before whatever
 -- comes next: without numbers the entry is one of 64 bytes, which Redis packs.
 
-if state ~= '-' and number(inc, 16) > 1 and sent == acked
+if number(inc, 16) > 1 and sent == acked
    and (not log[1]
         or inc == log[1] and number(acked) >= number(log[2])
            and number(log[3] or 0) >= number(log[2]))
 then
-    redis.call('HSET', KEYS[1], ARGV[1],
-               table.concat({ARGV[2], ARGV[3], claim, state, since, '1', '0',
-                             '0', rest}, ' '))
+    inc, sent, acked = '1', '0', '0'
+end
+
+if forgotten then
+    call('HDEL', KEYS[1], field)
+
+else
+    local entry = head .. inc .. ' ' .. sent .. ' ' .. acked .. ' ' .. rest
+
+    if entry ~= old then
+        call('HSET', KEYS[1], field, entry)
+    end
+end
+
+-- the key has no TTL while anybody was online
+
+if not online then
+    call('EXPIRE', KEYS[1], ARGV[12])
+elseif not was then
+    call('PERSIST', KEYS[1])
 end
 
 return {outcome, claim, log[1] or '', log[2] or '', log[3] or '', wait}

@@ -17,7 +17,7 @@ local call, log, ttl = redis.call, KEYS[1], tonumber(ARGV[2])
 local now, run = tonumber(ARGV[3]), ARGV[#ARGV]
 local key, keys, keep = #ARGV > 6 and ARGV[6], KEYS[3]
 local who = ARGV[5] ~= '' and call(ARGV[5], KEYS[2]) or {}
-local m = ttl > 0 and call('HMGET', log, 'i', 'l', 'f', 'x', 'e')
+local m = ttl > 0 and call('HMGET', log, 'i', 'l', 'f', 'x')
 local inc, seq, dropped, expired = '0', 0, 0, 0
 local head, tail
 
@@ -25,34 +25,34 @@ local head, tail
 -- newest, "nNUMBER" a key, ":KEY" its
 -- "FINGERPRINT INCARNATION NUMBER EXPIRES WHEN NUMBER-IN-THE-RING".
 
-local function purge(steps)
-    while head <= tail and steps > 0 do
-        local name = call('HGET', keys, 'n' .. head)
-        local value = name and call('HGET', keys, ':' .. name)
-        local when, number
-
-        if value then
-            when, number = string.match(value, '(%d+) (%d+)$')
-        end
-
-        if number and tonumber(number) == head then
-            if when + keep > now then
-                return when + keep - now
-            end
-
-            call('HDEL', keys, ':' .. name)
-        end
-
-        call('HDEL', keys, 'n' .. head)
-        head = head + 1
-        steps = steps - 1
-    end
-
-    return 1
-end
-
 if key then
     keep = tonumber(ARGV[9])
+
+    local function purge(steps)
+        while head <= tail and steps > 0 do
+            local name = call('HGET', keys, 'n' .. head)
+            local value = name and call('HGET', keys, ':' .. name)
+            local when, number
+
+            if value then
+                when, number = string.match(value, '(%d+) (%d+)$')
+            end
+
+            if number and tonumber(number) == head then
+                if when + keep > now then
+                    return when + keep - now
+                end
+
+                call('HDEL', keys, ':' .. name)
+            end
+
+            call('HDEL', keys, 'n' .. head)
+            head = head + 1
+            steps = steps - 1
+        end
+
+        return 1
+    end
 
     local old = call('HGET', keys, ':' .. key)
     local ends = call('HMGET', keys, 'h', 't')
@@ -110,7 +110,7 @@ else
     inc = m[1]
     seq = m[2] + 1
 
-    local e = m[5]
+    local ended
 
     if by ~= run then
         local t = call('TIME')
@@ -123,16 +123,22 @@ else
         end
 
         seq = after
-        e = seq - 1
-        call('HSET', log, 'l', seq, 'e', e, 'f', first,
+        ended = seq - 1
+        call('HSET', log, 'l', seq, 'e', ended, 'f', first,
              'x', look .. ' ' .. run, seq, ARGV[1])
 
-    elseif first >= seq then
-        call('HSET', log, 'l', seq, 'x', now + ttl .. ' ' .. run,
-             seq, ARGV[1])
-
     else
-        call('HSET', log, 'l', seq, seq, ARGV[1])
+        local number = string.format('%d', seq)
+
+        -- when to look at an empty log: as was said, unless it is too late
+
+        if first >= seq and (look <= now or look > now + ttl) then
+            look = now + ttl
+            call('HSET', log, 'l', number, 'x', look .. ' ' .. run,
+                 number, ARGV[1])
+        else
+            call('HSET', log, 'l', number, number, ARGV[1])
+        end
     end
 
     if first < seq then
@@ -152,7 +158,9 @@ else
         end
 
         if over > 0 or look <= now then
-            local steps, ended, found = 256, tonumber(e or 0), false
+            local steps, found = 256, false
+
+            ended = ended or tonumber(call('HGET', log, 'e') or 0)
 
             look = now
 
@@ -205,7 +213,7 @@ else
         end
     end
 
-    call('EXPIRE', log, ttl + 1, 'GT')
+    call('EXPIRE', log, string.format('%d', ttl + 1), 'GT')
 end
 
 if key then
