@@ -21,6 +21,8 @@ static ngx_push_session_t *ngx_push_session_new(ngx_push_shard_t *sh,
     uint64_t user_hash, ngx_push_claim_t *claim);
 static ngx_push_session_t *ngx_push_session_make(ngx_push_shard_t *sh,
     uint64_t user_hash, ngx_push_claim_t *claim);
+static ngx_uint_t ngx_push_session_missed(ngx_push_session_t *s,
+    uint32_t before);
 static ngx_uint_t ngx_push_session_will_due(ngx_push_session_t *s,
     ngx_push_claim_t *claim);
 static void ngx_push_session_own(ngx_push_shard_t *sh, ngx_push_session_t *s,
@@ -238,6 +240,10 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
         return NGX_DECLINED;
     }
 
+    if (claim->before && ngx_push_session_missed(s, claim->before)) {
+        claim->newer = 1;
+    }
+
     if (s && (s->presence == NGX_PUSH_ONLINE
               || ngx_push_session_will_due(s, claim)))
     {
@@ -314,6 +320,20 @@ ngx_push_session_claim(ngx_push_claim_t *claim)
     ngx_push_end();
 
     return NGX_OK;
+}
+
+
+/*
+ * A claim was given to this node, and a worker that died, or has not come to
+ * it yet, did not make a session of it: has another node had the device before
+ * that?
+ */
+
+static ngx_uint_t
+ngx_push_session_missed(ngx_push_session_t *s, uint32_t before)
+{
+    return s == NULL || (s->slot.flags & NGX_PUSH_SESSION_AWAY)
+           || (s->registered && (int32_t) (before - s->registered) > 1);
 }
 
 

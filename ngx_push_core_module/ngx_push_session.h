@@ -167,13 +167,16 @@ typedef struct {
     /*
      * in: what the register keeps of the device (ngx_push_session_pack()), or
      * empty: its subscriptions, if "newer" than the zone's, and its cursors,
-     * of which the further one counts; the claim that it has given, or 0.
+     * of which the further one counts; the claim that it has given, or 0; and
+     * the one it had given before, when that was to this node, else 0: if the
+     * session does not follow on it, the zone's is old after all.
      */
     ngx_str_t            packed;
     uint64_t             incarnation;  /* and the cursor in the inbox of its */
     uint64_t             acked;        /*   own product, 0: none */
     unsigned             newer:1;
     uint32_t             registered;
+    uint32_t             before;
 
     /* out */
     ngx_uint_t           present;      /* the MQTT session was resumed */

@@ -361,4 +361,72 @@ sub devices {
     $slow->stop;
 }
 
+# --- a worker that dies when Redis has given it a device and no more
+
+allow_alert('exited on signal 9');
+
+{
+    my $slow = Push::Redis::Slow->new($r->port);
+    my $s    = Push::Server->new(name => 'dies', workers => 1, push =>
+        'redis 127.0.0.1:' . $slow->port . '; redis_connections 1;'
+        . ' redis_timeout 4s; linger 30s; node_lease 20s;');
+    $s->start;
+
+    my $there = sub {
+        my $client = $s->dialogue->socket(version => 5, auto => 1);
+        my $ack    = eval {
+            $client->connect(client => 'd1', user => 'shop/kim', clean => 0,
+                             props => { session_expiry => 3600 });
+        };
+
+        return ($client, $ack // { code => 'none' });
+    };
+    my ($d, $ack);
+
+    # a session of an old time there, the present one at n1
+    ok(wait_for(sub { ($d, $ack) = $there->(); $ack->{code} eq '0' }, 15),
+       'a device at a node');
+    $d->subscribe('shop/group/old');
+    $d->close;
+    ok(wait_for(sub { entry('kim', 'd1')->{state} eq 'l' }), '... has left it');
+
+    for my $round ('has had it before', 'has never had it') {
+        ($d) = device(1, 'kim/d1', auto => 1);
+        $d->unsubscribe('shop/group/old');
+        $d->subscribe('shop/#', 'shop/group/k');
+        $d->close;
+        ok(wait_for(sub {
+               my $e = entry('kim', 'd1');
+               "$e->{node} $e->{state}" eq 'n1 l'
+           }), '... and another');
+
+        $slow->hold;
+        my $lost = $s->dialogue->socket(version => 5, auto => 0);
+        $lost->send('CONNECT', client => 'd1', user => 'shop/kim', clean => 0,
+                    keepalive => 60, props => { session_expiry => 3600 });
+        ok(wait_for(sub { entry('kim', 'd1')->{node} eq 'dies' }),
+           "a node that $round: it is entered there");
+        $s->kill_worker('KILL');
+        $slow->pace(0);
+
+        $t[2]->push('groups/k', 'g');
+        $t[2]->push('groups/old', 'x');
+        $t[2]->push('users/kim', 'u');
+
+        ok(wait_for(sub { ($d, $ack) = $there->(); $ack->{code} eq '0' }, 15),
+           '... its worker dies, the next one takes the device');
+        is($ack->{session}, 1, '... whose session is resumed');
+        is(join(' ', sort split / /, payloads($d, 2)), 'g u',
+           '... as it was where it was last');
+        $d->disconnect;
+
+        # the next time it knows nothing of it
+        $s->stop;
+        $s->start;
+    }
+
+    $s->stop;
+    $slow->stop;
+}
+
 done_testing();

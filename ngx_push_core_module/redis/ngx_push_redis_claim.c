@@ -449,7 +449,12 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, ngx_str_t *entry)
             op->acked = old.acked;
         }
 
-        op->newer = !ngx_push_device_here(&old);
+        if (ngx_push_device_here(&old)) {
+            op->before = old.claim;
+
+        } else {
+            op->newer = 1;
+        }
     }
 
     ngx_push_claiming_learn(cl);
@@ -501,6 +506,7 @@ ngx_push_claiming_local(ngx_push_claim_t *op, ngx_int_t rc)
     }
 
     op->newer = 0;
+    op->before = 0;
     op->incarnation = 0;
     op->registered = 0;
     ngx_str_null(&op->packed);
