@@ -14,7 +14,7 @@ use Test::Nginx::Socket;
 use Time::HiRes qw(sleep time);
 
 repeat_each(1);
-plan tests => repeat_each() * 40;
+plan tests => repeat_each() * 42;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -583,7 +583,61 @@ rows 3
 
 
 
-=== TEST 16: devices as the register has them, also of another product
+=== TEST 16: a deadlock is no reason to begin with a new connection
+--- mqtt eval
+sub {
+    package main;
+    my ($t) = @_;
+    my $http = Push::HTTP->new(port => $::cluster->node(1)->http_port);
+    my $send = sub {
+        my ($user, $body) = @_;
+        $http->post("/v1/shop/users/$user/messages", $body,
+                    Authorization => 'Bearer ' . api_key());
+    };
+    my $row = sub {
+        my ($user, $lock) = @_;
+        my $inc = $::db->value('SELECT incarnation FROM ngx_push_message '
+                               . "WHERE name = '$user'");
+        return "INSERT INTO ngx_push_message VALUES ('shop', 0, '$user', "
+               . "$inc, 2, 1, 1, '')";
+    };
+    my $lives = sub {
+        my $ids = join ' ', map { $_->[0] } $::db->sql('SELECT id FROM '
+            . "information_schema.processlist WHERE user = 'push' ORDER BY id");
+        return $ids;
+    };
+
+    # one worker, one transaction: both rows in their order
+    $::cluster->node(1)->reload(workers => 1);
+    $::cluster->node(1)->old_gone(10);
+    $send->($_, 'one') for 'ada', 'bea';
+    $t->say(rows_are(5));
+    my ($ada, $bea, $before) = ($row->('ada'), $row->('bea'), $lives->());
+
+    # whoever has written less is the one that is rolled back
+    my $other = $::db->session;
+    $other->run('CREATE TABLE heavy (n INT) ENGINE=InnoDB');
+    $other->run('BEGIN');
+    $other->run('INSERT INTO heavy SELECT seq FROM seq_1_to_1000');
+    $other->run($bea);
+    $send->($_, 'two') for 'ada', 'bea';
+    sleep 0.5;
+    $other->run($ada);
+    $other->run('ROLLBACK');
+    $t->say(rows_are(7));
+    $t->say($lives->() eq $before && $before ? 'the same' : 'another');
+    $t->say($::cluster->node(1)->log =~ /Deadlock/i ? 'told' : 'silent');
+    return $t->text;
+}
+--- mqtt_out
+rows 5
+rows 7
+the same
+silent
+
+
+
+=== TEST 17: devices as the register has them, also of another product
 --- mqtt eval
 sub {
     package main;
@@ -608,7 +662,7 @@ shop 61 0
 
 
 
-=== TEST 17: without Redis
+=== TEST 18: without Redis
 --- push
     zone 4m;
     product shop { anonymous on; }
@@ -619,7 +673,7 @@ shop 61 0
 
 
 
-=== TEST 18: a password in the address is refused, and not told
+=== TEST 19: a password in the address is refused, and not told
 --- push
     zone 4m;
     product shop { anonymous on; }
@@ -632,7 +686,7 @@ sesame
 
 
 
-=== TEST 19: a parameter that is none is not told either
+=== TEST 20: a parameter that is none is not told either
 --- push
     zone 4m;
     product shop { anonymous on; }

@@ -12,9 +12,11 @@
 
 #include "ngx_push_journal_db.h"
 #include <mysql/errmsg.h>
+#include <mysql/mysqld_error.h>
 #include <stdio.h>
 
 
+#define NGX_PUSH_JOURNAL_AGAIN      5      /* tries after a deadlock */
 #define NGX_PUSH_JOURNAL_SQL        16384
 #define NGX_PUSH_JOURNAL_OVERHEAD   256    /* of a row, beside its bytes */
 
@@ -80,12 +82,22 @@ ngx_int_t
 ngx_push_journal_db_write(ngx_push_journal_db_t *db, u_char *data,
     size_t *done, size_t used)
 {
-    size_t     to;
-    ngx_int_t  rc;
+    size_t      to;
+    ngx_int_t   rc;
+    ngx_uint_t  tries;
+
+    tries = 0;
 
     while (*done < used) {
 
         rc = ngx_push_journal_rows_transaction(db, data, *done, &to, used);
+
+        if (rc == NGX_BUSY && tries++ < NGX_PUSH_JOURNAL_AGAIN) {
+
+            /* another worker's rows crossed ours; MySQL has rolled back */
+
+            continue;
+        }
 
         if (rc == NGX_DECLINED) {
 
@@ -100,10 +112,17 @@ ngx_push_journal_db_write(ngx_push_journal_db_t *db, u_char *data,
             db->single = 0;
         }
 
+        if (rc == NGX_BUSY) {
+            (void) ngx_push_journal_db_fault(db, "rows were not written",
+                                             ER_LOCK_DEADLOCK,
+                                             "one deadlock after another");
+        }
+
         if (rc != NGX_OK) {
             return NGX_ERROR;
         }
 
+        tries = 0;
         *done = to;
     }
 
@@ -235,7 +254,7 @@ ngx_push_journal_rows_flush(ngx_push_journal_db_t *db, ngx_uint_t table)
 }
 
 
-/* NGX_DECLINED: one of the rows is at fault. */
+/* NGX_DECLINED: one of the rows is at fault; NGX_BUSY: a deadlock. */
 
 static ngx_int_t
 ngx_push_journal_rows_execute(ngx_push_journal_db_t *db, ngx_uint_t table,
@@ -281,6 +300,10 @@ ngx_push_journal_rows_execute(ngx_push_journal_db_t *db, ngx_uint_t table,
     }
 
     code = mysql_stmt_errno(stmt);
+
+    if (code == ER_LOCK_DEADLOCK) {
+        return NGX_BUSY;
+    }
 
     return ngx_push_journal_db_fault(db, "rows were not written", code,
                                      mysql_stmt_error(stmt))
