@@ -148,11 +148,14 @@ ngx_push_journal_end(ngx_cycle_t *cycle)
         ngx_del_timer(&ngx_push_journal_look_event);
     }
 
-    (void) pthread_mutex_lock(&w->mutex);
-    w->stop = ngx_push_journal_clock() + NGX_PUSH_JOURNAL_END;
-    (void) pthread_mutex_unlock(&w->mutex);
+    /* in this order: a thread that is told to stop ends with the queue */
 
     (void) ngx_push_journal_hand(1);
+
+    (void) pthread_mutex_lock(&w->mutex);
+    w->stop = ngx_push_journal_clock() + NGX_PUSH_JOURNAL_END;
+    (void) pthread_cond_signal(&w->cond);
+    (void) pthread_mutex_unlock(&w->mutex);
 
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
     ts.tv_sec += NGX_PUSH_JOURNAL_END / 1000;

@@ -71,7 +71,6 @@ ngx_int_t
 ngx_push_journal_spill_write(ngx_push_journal_spill_t *s, u_char *data,
     size_t size)
 {
-    int64_t                     now;
     ngx_push_journal_writer_t  *w;
 
     w = s->writer;
@@ -109,11 +108,10 @@ ngx_push_journal_spill_write(ngx_push_journal_spill_t *s, u_char *data,
         w->now.oldest = ngx_push_journal_wall();
     }
 
-    now = ngx_push_journal_clock();
+    s->dirty = 1;
 
-    if (now - s->synced >= NGX_PUSH_JOURNAL_SYNC) {
-        s->synced = now;
-        (void) fdatasync(s->fd);
+    if (ngx_push_journal_clock() - s->synced >= NGX_PUSH_JOURNAL_SYNC) {
+        ngx_push_journal_spill_sync(s);
     }
 
     if (s->size >= NGX_PUSH_JOURNAL_SEGMENT) {
@@ -124,10 +122,24 @@ ngx_push_journal_spill_write(ngx_push_journal_spill_t *s, u_char *data,
 }
 
 
+void
+ngx_push_journal_spill_sync(ngx_push_journal_spill_t *s)
+{
+    if (s->fd == -1 || !s->dirty) {
+        return;
+    }
+
+    s->synced = ngx_push_journal_clock();
+    s->dirty = 0;
+
+    (void) fdatasync(s->fd);
+}
+
+
 static ngx_int_t
 ngx_push_journal_spill_new(ngx_push_journal_spill_t *s)
 {
-    int                         fd;
+    int                         fd, dir;
     char                        path[PATH_MAX];
     ngx_push_journal_writer_t  *w;
 
@@ -159,6 +171,15 @@ ngx_push_journal_spill_new(ngx_push_journal_spill_t *s)
         (void) unlink(path);
         (void) close(fd);
         return NGX_ERROR;
+    }
+
+    /* its name has to survive as well */
+
+    dir = open(w->set.spill, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+
+    if (dir != -1) {
+        (void) fsync(dir);
+        (void) close(dir);
     }
 
     s->fd = fd;
@@ -215,7 +236,7 @@ ngx_push_journal_spill_finish(ngx_push_journal_spill_t *s)
         return;
     }
 
-    (void) fdatasync(s->fd);
+    ngx_push_journal_spill_sync(s);
     (void) close(s->fd);
 
     s->fd = -1;

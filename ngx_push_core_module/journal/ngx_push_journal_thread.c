@@ -360,6 +360,7 @@ ngx_push_journal_tick(ngx_push_journal_turn_t *t)
     if (now >= t->tick_at) {
         t->tick_at = now + NGX_PUSH_JOURNAL_TICK;
 
+        ngx_push_journal_spill_sync(&t->spill);
         ngx_push_journal_spill_look(&t->spill);
 
         if (t->w->now.spilled) {

@@ -222,6 +222,7 @@ typedef struct {
     off_t                       size;
     uint64_t                    serial;
     int64_t                     synced;    /* clock */
+    ngx_uint_t                  dirty;     /* written since */
 
     int                         in;        /* being read; -1: none */
     off_t                       at;
@@ -238,6 +239,10 @@ ngx_int_t ngx_push_journal_spill_init(ngx_push_journal_spill_t *s,
 
 ngx_int_t ngx_push_journal_spill_write(ngx_push_journal_spill_t *s,
     u_char *data, size_t size);
+
+/* What was written is on the disk; by _write() it is once a second. */
+
+void ngx_push_journal_spill_sync(ngx_push_journal_spill_t *s);
 
 /* What was being written is complete: anybody may read it now. */
 

@@ -1,5 +1,5 @@
 /* link: ngx_push_journal_buffer.c ngx_push_journal_thread.c ngx_push_journal_spill.c */
-/* libs: -lmariadb */
+/* libs: -lmariadb -Wl,--wrap=pthread_mutex_unlock */
 
 /*
  * The journal without nginx and without MySQL: the event loop's side and the
@@ -26,6 +26,7 @@
 
 #define ROWS     20000
 #define HELD     3000                  /* that many fit into memory */
+#define ENDS     300
 #define FOLDER   "/tmp/journal_test.XXXXXX"
 
 
@@ -76,6 +77,28 @@ ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
 }
 
 
+/* The event loop is held up, where it has just let go of the mutex. */
+
+static pthread_t  test_loop;
+static unsigned   test_pause;
+
+int __real_pthread_mutex_unlock(pthread_mutex_t *mutex);
+
+int
+__wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    int  rc;
+
+    rc = __real_pthread_mutex_unlock(mutex);
+
+    if (pthread_equal(pthread_self(), test_loop) && test_pause) {
+        usleep(test_pause);
+    }
+
+    return rc;
+}
+
+
 /* A turn of the event loop. */
 
 static void
@@ -109,6 +132,7 @@ struct ngx_push_journal_db_s {
 
 static int       db_down;              /* per cent of the calls that fail */
 static int       db_hangs;             /* until its socket is shut down */
+static unsigned  db_takes;             /* us for a row, at most */
 static uint8_t   db_rows[2][ROWS];     /* how often each came */
 static uint64_t  db_broken;
 static unsigned  db_seed;
@@ -205,6 +229,10 @@ ngx_push_journal_db_write(ngx_push_journal_db_t *db, u_char *data,
 
         if (rand() % 50 == 0 && db_fails()) {
             return NGX_ERROR;
+        }
+
+        if (db_takes) {
+            usleep(rand_r(&db_seed) % db_takes);
         }
 
         r = (ngx_push_journal_record_t *) (data + *done);
@@ -361,6 +389,7 @@ setup(void **state)
     db_broken = 0;
     db_down = 0;
     db_hangs = 0;
+    db_takes = 0;
 
     ngx_cycle = &test_cycle;
     test_cycle.log = &test_log;
@@ -430,16 +459,16 @@ all_of_it_arrives(void **state)
 }
 
 
+/* What stands in files. */
+
 static void
-nothing_is_lost_in_trouble(void **state)
+journal_read_back(void)
 {
     int64_t  until;
 
-    journal_begin();
-    journal_load(1);
-    assert_int_equal(journal_end(), 0);
-
     db_down = 0;
+    db_hangs = 0;
+    db_takes = 0;
     journal_begin();
     until = ngx_push_journal_clock() + 20000;
 
@@ -449,6 +478,16 @@ nothing_is_lost_in_trouble(void **state)
     }
 
     assert_int_equal(journal_end(), 0);
+}
+
+
+static void
+nothing_is_lost_in_trouble(void **state)
+{
+    journal_begin();
+    journal_load(1);
+    assert_int_equal(journal_end(), 0);
+    journal_read_back();
     assert_int_equal(journal_missing(ROWS), 0);
     assert_int_equal(db_broken, 0);
     assert_int_equal(files(".broken"), 0);
@@ -476,16 +515,39 @@ the_end_does_not_wait(void **state)
     assert_true(ngx_push_journal_clock() - start < 5000);
     assert_true(files(".spill") > 0);
 
-    db_hangs = 0;
-    journal_begin();
+    journal_read_back();
+    assert_int_equal(journal_missing(HELD), 0);
+}
 
-    while (files(".spill")) {
-        test_turn();
-        usleep(1000);
+
+/* Rows that come while the thread is busy, and then nothing but the end. */
+
+static void
+the_end_forgets_nothing(void **state)
+{
+    ngx_uint_t  i, k;
+
+    db_takes = 1000;
+
+    for (i = 1; i + 2 < ENDS * 3; i += 3) {
+        journal_begin();
+
+        /* "batch" 1: each is given away if the thread waits for some */
+
+        j.w->set.batch = 1;
+
+        for (k = 0; k < 3; k++) {
+            usleep(rand() % 1000);
+            journal_row(i + k, 10);
+        }
+
+        test_pause = 3000;
+        assert_int_equal(journal_end(), 0);
+        test_pause = 0;
     }
 
-    assert_int_equal(journal_end(), 0);
-    assert_int_equal(journal_missing(HELD), 0);
+    journal_read_back();
+    assert_int_equal(journal_missing(i - 1), 0);
 }
 
 
@@ -566,9 +628,13 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(the_end_does_not_wait, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(the_end_forgets_nothing, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(segments_cut_at_any_byte, setup,
                                         teardown)
     };
+
+    test_loop = pthread_self();
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
