@@ -8,6 +8,7 @@ use lib 't/lib';
 use Push::Test;
 use Push::Cluster;
 use Push::Redis;
+use Push::Server;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -121,5 +122,104 @@ is(got($moved), 'there', '... and gets its messages there');
 like(entry('u3'), qr/^n1 /, '... and stays there');
 
 $c->stop;
+
+# --- workers die in the middle of it: the next one goes on
+
+allow_alert('exited on signal 9');
+
+my $M = 150;
+my $k = Push::Server->new(
+    name => 'k', workers => 3, zone => '16m',
+    push => $r->conf . ' node_lease 10s; reflush_rate 40; linger 60s;')->start;
+
+sub of_k { $k->metrics->{"ngx_push_$_[0]"} // 'missing' }
+
+# Who has the role now.
+sub speaker {
+    my %live = map { $_ => 1 } $k->workers;
+    my ($pid) = grep { $live{$_} }
+                reverse $k->log =~ /(\d+)#\d+: push: this worker speaks/g;
+
+    return $pid;
+}
+
+$k->until('its lease', sub { of_k('lease_held') eq '1' });
+
+my $there = $k->dialogue->client(client => 'd-k0', user => 'shop/k0',
+                                 version => 5, auto => 1, clean => 0,
+                                 props => { session_expiry => 3600 });
+$there->subscribe('shop/#');
+
+for my $i (1 .. $M - 1) {
+    my $d = $k->dialogue->client(client => "d-k$i", user => "shop/k$i",
+                                 version => 5, clean => 0,
+                                 props => { session_expiry => 3600 });
+    $d->subscribe('shop/#');
+    $d->disconnect;
+}
+
+sub entries { scalar grep { entry("k$_") =~ /^k / } 0 .. $M - 1 }
+
+$k->until('all to be registered', sub { entries() == $M });
+
+for my $round ('the worker that does it', 'two, one after the other') {
+    $n = of_k('reflush_sessions_total');
+    $r->flushall;
+    $k->until('it to begin', sub {
+        of_k('reflush_running') && of_k('reflush_sessions_total') > $n;
+    });
+
+    my (@remaining, $jumps, $max);
+    my $deaths = $round =~ /two/ ? 2 : 1;
+    my $look   = sub {
+        my $now = of_k('reflush_remaining');
+
+        $jumps++ if @remaining && $now > $remaining[-1];
+        push @remaining, $now;
+    };
+
+    # not with the last of it
+    while ($deaths) {
+        $look->();
+
+        if ($remaining[-1] < $M * ($deaths + 1) / 4) {
+            my $pid  = speaker();
+            my $left = $remaining[-1];
+
+            kill 'KILL', $pid;
+            $k->until('another to speak', sub {
+                my $new = speaker() // 0;
+                $new && $new != $pid;
+            }, 15);
+            $look->();
+            ok(of_k('reflush_running'), "$round: killed, with $left left");
+            cmp_ok(abs($remaining[-1] - $left), '<=', 8,
+                   '... the next one knows how many there are');
+            $deaths--;
+        }
+
+        sleep 0.02;
+    }
+
+    my $left = of_k('reflush_remaining');
+    my $from = time;
+
+    $k->until('its end', sub { $look->(); !of_k('reflush_running') }, 30);
+    cmp_ok(time - $from, '>', $left / 40 * 0.6,
+           '... it goes on from there, at its rate');
+    is($jumps // 0, 0, '... what remains only falls');
+    is($remaining[-1], 0, '... to nothing');
+    is(entries(), $M, '... and all are written');
+
+    my $written = of_k('reflush_sessions_total') - $n;
+
+    ok($written >= $M && $written <= $M + 16,
+       "... once each, but for some under way ($written of $M)");
+    sleep 3;
+    is(of_k('reflush_sessions_total') - $n, $written, '... and that was all');
+    $k->until('all workers', sub { $k->workers == 3 });
+}
+
+$k->stop;
 $r->quit;
 done_testing();

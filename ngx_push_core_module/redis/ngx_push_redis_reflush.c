@@ -190,11 +190,14 @@ ngx_push_reflush_run(ngx_event_t *ev)
 }
 
 
+/*
+ * What is asked for until the end of this is done by this walk; who dies
+ * before it leaves it to be begun once more.
+ */
+
 static void
 ngx_push_reflush_start(ngx_push_reflush_t *w)
 {
-    w->zone->wanted = 0;
-
     if (w->class == NGX_PUSH_LOG) {
         ngx_push_nodes->check = ngx_push_zone->head->check;
     }
@@ -209,6 +212,10 @@ ngx_push_reflush_start(ngx_push_reflush_t *w)
     ngx_memory_barrier();
 
     w->zone->running = 1;
+
+    ngx_memory_barrier();
+
+    w->zone->wanted = 0;
 }
 
 
@@ -231,8 +238,12 @@ ngx_push_reflush_step(ngx_push_reflush_t *w)
     }
 
     if (w->n) {
+
+        /* what another worker begins with anew does not count twice */
+
         w->zone->page = w->page;
         w->zone->record = w->record;
+        w->zone->remaining -= ngx_min(w->n, w->zone->remaining);
         w->n = 0;
     }
 
@@ -441,10 +452,6 @@ ngx_push_reflush_settle(ngx_push_reflush_item_t *item, ngx_int_t rc)
     }
 
     item->state = NGX_PUSH_REFLUSH_DONE;
-
-    if (w->zone->remaining) {
-        w->zone->remaining--;
-    }
 
     if (rc == NGX_OK && w->class == NGX_PUSH_SESSION) {
         ngx_push_count(reflushed);
