@@ -19,8 +19,19 @@
 #include "ngx_push_worker.h"
 
 
+/* "$LENGTH\r\n" before a word, and "\r\n" behind it; what EVALSHA adds */
+
+#define NGX_PUSH_REDIS_WORD     (NGX_SIZE_T_LEN + 5)
+#define NGX_PUSH_REDIS_EVAL     (7 + 40 + NGX_INT_T_LEN + NGX_PUSH_REDIS_RUN)
+
+
 static ngx_uint_t ngx_push_redis_young(void);
-static char *ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len);
+static size_t ngx_push_redis_arglen(ngx_push_redis_call_t *call,
+    ngx_uint_t i);
+static size_t ngx_push_redis_format(char *command,
+    ngx_push_redis_call_t *call);
+static u_char *ngx_push_redis_word(u_char *p, const void *data, size_t len);
+static u_char *ngx_push_redis_head(u_char *p, u_char type, size_t n);
 static void ngx_push_redis_answered(redisAsyncContext *ac, void *reply,
     void *data);
 static void ngx_push_redis_job_took(ngx_push_redis_job_t *job);
@@ -153,27 +164,35 @@ ngx_push_redis_up(ngx_str_t *key)
 }
 
 
+/* The command stands behind it, as it is to be sent. */
+
 ngx_push_redis_job_t *
 ngx_push_redis_job_new(ngx_push_redis_call_t *call)
 {
+    size_t                 len;
+    ngx_uint_t             i;
     ngx_push_redis_job_t  *job;
 
     if (call->script && ngx_push_redis_script(call->script) != NGX_OK) {
         return NULL;
     }
 
-    job = ngx_calloc(sizeof(ngx_push_redis_job_t), ngx_push_redis.log);
+    len = 5 * NGX_PUSH_REDIS_WORD + NGX_PUSH_REDIS_EVAL;
+
+    for (i = 0; i < call->argc; i++) {
+        len += NGX_PUSH_REDIS_WORD + ngx_push_redis_arglen(call, i);
+    }
+
+    job = ngx_alloc(sizeof(ngx_push_redis_job_t) + len, ngx_push_redis.log);
 
     if (job == NULL) {
         return NULL;
     }
 
-    job->command = ngx_push_redis_format(call, &job->len);
+    ngx_memzero(job, sizeof(ngx_push_redis_job_t));
 
-    if (job->command == NULL) {
-        ngx_free(job);
-        return NULL;
-    }
+    job->command = (char *) (job + 1);
+    job->len = ngx_push_redis_format(job->command, call);
 
     ngx_push_redis.bytes += job->len;
 
@@ -197,73 +216,81 @@ ngx_push_redis_job_free(ngx_push_redis_job_t *job)
 
     ngx_push_redis.bytes -= job->len;
 
-    redisFreeSdsCommand((sds) job->command);
     ngx_free(job);
 }
 
 
-#define NGX_PUSH_REDIS_WORDS    64
-
-static char *
-ngx_push_redis_format(ngx_push_redis_call_t *call, size_t *len)
+static size_t
+ngx_push_redis_arglen(ngx_push_redis_call_t *call, ngx_uint_t i)
 {
-    int           n;
-    sds           command;
-    size_t       *lens, few_lens[NGX_PUSH_REDIS_WORDS];
-    u_char        nkeys[NGX_INT_T_LEN];
-    ngx_uint_t    argc, i, head;
-    const char  **argv, *few[NGX_PUSH_REDIS_WORDS];
+    return call->argvlen ? call->argvlen[i] : ngx_strlen(call->argv[i]);
+}
 
-    head = call->script ? 3 : 0;
-    argc = call->argc + head + call->run;
 
-    argv = few;
-    lens = few_lens;
-    lens[0] = 0;
+static size_t
+ngx_push_redis_format(char *command, ngx_push_redis_call_t *call)
+{
+    u_char      *p, nkeys[NGX_INT_T_LEN];
+    ngx_uint_t   i;
 
-    if (argc > NGX_PUSH_REDIS_WORDS) {
-        argv = ngx_alloc(argc * (sizeof(char *) + sizeof(size_t)),
-                         ngx_push_redis.log);
-        if (argv == NULL) {
-            return NULL;
-        }
+    p = (u_char *) command;
+    p = ngx_push_redis_head(p, '*', call->argc + (call->script ? 3 : 0)
+                                    + call->run);
 
-        lens = (size_t *) (argv + argc);
-    }
-
-    if (head) {
-        argv[0] = "EVALSHA";
-        lens[0] = 7;
-        argv[1] = call->script->sha;
-        lens[1] = 40;
-        argv[2] = (char *) nkeys;
-        lens[2] = ngx_sprintf(nkeys, "%ui", call->nkeys) - nkeys;
+    if (call->script) {
+        p = ngx_push_redis_word(p, "EVALSHA", 7);
+        p = ngx_push_redis_word(p, call->script->sha, 40);
+        p = ngx_push_redis_word(p, nkeys, ngx_sprintf(nkeys, "%ui",
+                                                      call->nkeys) - nkeys);
     }
 
     for (i = 0; i < call->argc; i++) {
-        argv[head + i] = call->argv[i];
-        lens[head + i] = call->argvlen ? call->argvlen[i]
-                                       : ngx_strlen(call->argv[i]);
+        p = ngx_push_redis_word(p, call->argv[i],
+                                ngx_push_redis_arglen(call, i));
     }
 
     if (call->run) {
-        argv[argc - 1] = "00000000";           /* until it is sent */
-        lens[argc - 1] = NGX_PUSH_REDIS_RUN;
+
+        /* until it is sent */
+
+        p = ngx_push_redis_word(p, "00000000", NGX_PUSH_REDIS_RUN);
     }
 
-    n = redisFormatSdsCommandArgv(&command, (int) argc, argv, lens);
+    return p - (u_char *) command;
+}
 
-    if (argv != few) {
-        ngx_free(argv);
-    }
 
-    if (n < 0) {
-        return NULL;
-    }
+static u_char *
+ngx_push_redis_word(u_char *p, const void *data, size_t len)
+{
+    p = ngx_push_redis_head(p, '$', len);
+    p = ngx_cpymem(p, data, len);
 
-    *len = n;
+    *p++ = CR;
+    *p++ = LF;
 
-    return command;
+    return p;
+}
+
+
+static u_char *
+ngx_push_redis_head(u_char *p, u_char type, size_t n)
+{
+    u_char  digits[NGX_SIZE_T_LEN], *d;
+
+    d = digits + NGX_SIZE_T_LEN;
+
+    do {
+        *--d = (u_char) (n % 10 + '0');
+        n /= 10;
+    } while (n);
+
+    *p++ = type;
+    p = ngx_cpymem(p, d, digits + NGX_SIZE_T_LEN - d);
+    *p++ = CR;
+    *p++ = LF;
+
+    return p;
 }
 
 

@@ -56,7 +56,7 @@ struct ngx_push_redis_job_s {
     void                      *data;
     ngx_push_redis_own_pt      own;        /* instead of the handler */
     ngx_push_redis_script_t   *script;
-    char                      *command;    /* as sent, to be sent again */
+    char                      *command;    /* behind it; to be sent again */
     size_t                     len;
     uint64_t                   start;      /* where it begins in the stream of
                                               bytes of its link */

@@ -22,6 +22,9 @@
 #include "ngx_push_worker.h"
 
 
+#define NGX_PUSH_REDIS_KEEP     (128 * 1024)   /* of a buffer for replies */
+
+
 static void ngx_push_redis_add_read(void *data);
 static void ngx_push_redis_add_write(void *data);
 static void ngx_push_redis_del_write(void *data);
@@ -62,6 +65,10 @@ ngx_push_redis_attach(ngx_push_redis_link_t *link)
     link->flush.handler = ngx_push_redis_flush_handler;
     link->flush.data = link;
     link->flush.log = c->log;
+
+    /* else what came is given back and taken again in each busy turn */
+
+    ac->c.reader->maxbuf = NGX_PUSH_REDIS_KEEP;
 
     ac->data = link;
     ac->ev.data = link;
