@@ -490,6 +490,11 @@ sub {
         # by one of two
         "INSERT INTO ngx_push_ack VALUES ('shop', 'user1', $inc, 'a', 1, 0, "
             . "'', 0, UNIX_TIMESTAMP())",
+        # of a device that nothing newer tells of; of one that is gone
+        "INSERT INTO ngx_push_ack VALUES ('shop', 'user0', 5, 'b', 1, 1, '', "
+            . '0, UNIX_TIMESTAMP() - 86400)',
+        "INSERT INTO ngx_push_ack VALUES ('shop', 'user0', 5, 'c', 1, 1, '', "
+            . '1, UNIX_TIMESTAMP() - 86400)',
         # of an incarnation that is over, and nothing newer
         "INSERT INTO ngx_push_ack VALUES ('shop', 'user0', 5, 'a', 1, 1, '', 0, 5)",
         "INSERT INTO ngx_push_ack VALUES ('shop', 'user5', 5, 'a', 1, 1, '', 0, 5)");
@@ -498,7 +503,7 @@ sub {
         'SELECT name FROM ngx_push_message ORDER BY name'));
     sleep 2;
     $t->say(join ' ', map { "@$_" } $::db->sql(
-        'SELECT user, acked FROM ngx_push_ack ORDER BY user'));
+        'SELECT user, device, acked FROM ngx_push_ack ORDER BY 1, 2'));
     down();
     return $t->text;
 }
@@ -506,7 +511,7 @@ sub {
 rows 10
 rows 8
 user1 user2 user3 user4 user5 user6 user7 user8
-user0 1 user1 1
+user0 a 1 user0 b 1 user1 a 1
 
 
 

@@ -30,6 +30,8 @@ typedef struct {
     unsigned long        user_len;
     uint64_t             incarnation;
     uint64_t             everyone;
+    ngx_uint_t           due;          /* messages may go */
+    ngx_uint_t           old;          /* acknowledgements may */
 } ngx_push_journal_inbox_t;
 
 
@@ -44,8 +46,11 @@ static ngx_int_t ngx_push_journal_purge_step(ngx_push_journal_db_t *db);
 static ngx_int_t ngx_push_journal_purge_lock(ngx_push_journal_db_t *db);
 static ngx_int_t ngx_push_journal_purge_walk(ngx_push_journal_db_t *db,
     uint64_t cut);
+static uint64_t ngx_push_journal_purge_until(ngx_push_journal_db_t *db,
+    uint64_t cut);
 static ngx_int_t ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
-    ngx_push_journal_inbox_t *inbox, ngx_uint_t *n, ngx_uint_t *rows);
+    ngx_push_journal_inbox_t *inbox, ngx_uint_t *n, ngx_uint_t *rows,
+    uint64_t cut);
 static ngx_int_t ngx_push_journal_purge_inbox(ngx_push_journal_db_t *db,
     ngx_push_journal_inbox_t *inbox, uint64_t cut);
 static ngx_int_t ngx_push_journal_purge_product(ngx_push_journal_db_t *db);
@@ -165,7 +170,7 @@ ngx_push_journal_purge_walk(ngx_push_journal_db_t *db, uint64_t cut)
 
     again = NGX_OK;
 
-    rc = ngx_push_journal_purge_page(db, inbox, &n, &rows);
+    rc = ngx_push_journal_purge_page(db, inbox, &n, &rows, cut);
 
     for (i = 0; rc == NGX_OK && i < n; i++) {
         rc = ngx_push_journal_purge_inbox(db, &inbox[i], cut);
@@ -193,19 +198,32 @@ ngx_push_journal_purge_walk(ngx_push_journal_db_t *db, uint64_t cut)
 }
 
 
+/* Who has not been heard of since then is forgotten. */
+
+static uint64_t
+ngx_push_journal_purge_until(ngx_push_journal_db_t *db, uint64_t cut)
+{
+    return cut > (uint64_t) db->writer->set.device_expiry
+           ? cut - db->writer->set.device_expiry : 0;
+}
+
+
 /*
- * The inboxes of the users after the one where the walk stands.  The last user
- * may not be there whole: he comes again with the next page.
+ * The inboxes of the users after the one where the walk stands, and whether
+ * there is anything to be removed: mostly there is not, and one question for
+ * all of them costs little.  The last user may not be there whole: he comes
+ * again with the next page.
  */
 
 static ngx_int_t
 ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
-    ngx_push_journal_inbox_t *inbox, ngx_uint_t *n, ngx_uint_t *rows)
+    ngx_push_journal_inbox_t *inbox, ngx_uint_t *n, ngx_uint_t *rows,
+    uint64_t cut)
 {
     int                        rc;
     u_char                     user[NGX_PUSH_NAME_MAX];
-    uint64_t                   number[2];
-    MYSQL_BIND                 out[3];
+    uint64_t                   number[4];
+    MYSQL_BIND                 out[5];
     MYSQL_STMT                *stmt;
     ngx_uint_t                 i;
     unsigned long              len;
@@ -216,14 +234,29 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
     *rows = 0;
 
     ngx_memzero(&args, sizeof(args));
+    ngx_push_journal_purge_number(&args, cut);
+    ngx_push_journal_purge_number(&args, cut);
+    ngx_push_journal_purge_number(&args,
+                                  ngx_push_journal_purge_until(db, cut));
     ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
     ngx_push_journal_purge_bytes(&args, db->user, db->user_len);
     ngx_push_journal_purge_number(&args, NGX_PUSH_JOURNAL_WALK);
 
-    stmt = ngx_push_journal_purge_stmt(db, "SELECT user, incarnation, everyone"
-                                       " FROM ngx_push_ack WHERE product = ? "
-                                       "AND user > ? ORDER BY user, "
-                                       "incarnation LIMIT ?", &args);
+    stmt = ngx_push_journal_purge_stmt(db, "SELECT user, incarnation, "
+                                       "everyone, EXISTS (SELECT 1 FROM "
+                                       "ngx_push_message m WHERE m.product = "
+                                       "a.product AND m.kind = 0 AND m.name = "
+                                       "a.user AND m.incarnation = "
+                                       "a.incarnation AND m.seq <= a.everyone "
+                                       "AND m.created < ?), updated < ? AND "
+                                       "(gone = 1 OR updated < ? OR EXISTS "
+                                       "(SELECT 1 FROM ngx_push_ack n WHERE "
+                                       "n.product = a.product AND n.user = "
+                                       "a.user AND n.incarnation > "
+                                       "a.incarnation AND n.device = "
+                                       "a.device)) FROM ngx_push_ack a WHERE "
+                                       "product = ? AND user > ? ORDER BY "
+                                       "user, incarnation LIMIT ?", &args);
     if (stmt == NULL) {
         return NGX_ERROR;
     }
@@ -235,7 +268,7 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
     out[0].buffer_length = sizeof(user);
     out[0].length = &len;
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 4; i++) {
         out[i + 1].buffer_type = MYSQL_TYPE_LONGLONG;
         out[i + 1].buffer = &number[i];
         out[i + 1].is_unsigned = 1;
@@ -257,6 +290,8 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
             && last->incarnation == number[0])
         {
             last->everyone = ngx_max(last->everyone, number[1]);
+            last->due |= number[2] != 0;
+            last->old |= number[3] != 0;
             continue;
         }
 
@@ -265,6 +300,8 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
         ngx_memcpy(last->user, user, last->user_len);
         last->incarnation = number[0];
         last->everyone = number[1];
+        last->due = number[2] != 0;
+        last->old = number[3] != 0;
     }
 
     if (rc != MYSQL_NO_DATA) {
@@ -305,11 +342,11 @@ static ngx_int_t
 ngx_push_journal_purge_inbox(ngx_push_journal_db_t *db,
     ngx_push_journal_inbox_t *inbox, uint64_t cut)
 {
-    uint64_t                 removed, until;
+    uint64_t                 removed;
     ngx_int_t                rc;
     ngx_push_journal_args_t  args;
 
-    if (inbox->everyone) {
+    if (inbox->due) {
 
         ngx_memzero(&args, sizeof(args));
         ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
@@ -330,8 +367,9 @@ ngx_push_journal_purge_inbox(ngx_push_journal_db_t *db,
         }
     }
 
-    until = cut > (uint64_t) db->writer->set.device_expiry
-            ? cut - db->writer->set.device_expiry : 0;
+    if (!inbox->old) {
+        return NGX_OK;
+    }
 
     ngx_memzero(&args, sizeof(args));
     ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
@@ -341,7 +379,8 @@ ngx_push_journal_purge_inbox(ngx_push_journal_db_t *db,
     ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
     ngx_push_journal_purge_bytes(&args, inbox->user, inbox->user_len);
     ngx_push_journal_purge_number(&args, inbox->incarnation);
-    ngx_push_journal_purge_number(&args, until);
+    ngx_push_journal_purge_number(&args,
+                                  ngx_push_journal_purge_until(db, cut));
     ngx_push_journal_purge_bytes(&args, db->product, db->product_len);
     ngx_push_journal_purge_bytes(&args, inbox->user, inbox->user_len);
     ngx_push_journal_purge_number(&args, inbox->incarnation);
