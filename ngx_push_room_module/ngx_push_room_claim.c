@@ -22,6 +22,7 @@ static void ngx_push_room_claim_done(ngx_push_handle_t handle, ngx_int_t rc,
     void *op);
 static ngx_int_t ngx_push_room_claimed(ngx_push_room_conn_t *room,
     ngx_int_t rc, ngx_uint_t present);
+static ngx_int_t ngx_push_room_older(ngx_push_room_conn_t *room);
 static ngx_int_t ngx_push_room_online(ngx_push_room_conn_t *room,
     ngx_uint_t present);
 static ngx_int_t ngx_push_room_connack(ngx_push_room_conn_t *room,
@@ -230,11 +231,34 @@ ngx_push_room_claimed(ngx_push_room_conn_t *room, ngx_int_t rc,
         return ngx_push_room_refuse(room, NGX_PUSH_ROOM_FULL,
                                     NGX_PUSH_MQTT_RC_SERVER_BUSY, NULL);
 
+    case NGX_DECLINED:
+        return ngx_push_room_older(room);
+
     default:
         return ngx_push_room_refuse(room, NGX_PUSH_ROOM_FULL,
                                     NGX_PUSH_MQTT_RC_SERVER_UNAVAILABLE,
                                     NULL);
     }
+}
+
+
+/*
+ * A connection that the device made after this one was served before it: this
+ * one hears what it would have heard in their order.  Told to come later it
+ * would take the device from the other.
+ */
+
+static ngx_int_t
+ngx_push_room_older(ngx_push_room_conn_t *room)
+{
+    if (ngx_push_room_connack(room, 0) != NGX_OK) {
+        return ngx_push_room_end(room, NGX_PUSH_ROOM_REFUSED, 0,
+                                 "CONNACK is larger than the client takes");
+    }
+
+    room->state = NGX_PUSH_ROOM_ONLINE;
+
+    return ngx_push_room_end(room, NGX_PUSH_ROOM_TAKEN_OVER, 0, NULL);
 }
 
 

@@ -429,4 +429,66 @@ allow_alert('exited on signal 9');
     $slow->stop;
 }
 
+# --- two connections of a device, of which the first hears later of its claim
+
+{
+    my $slow = Push::Redis::Slow->new($r->port);
+    my $s    = Push::Server->new(name => 'two', workers => 2, push =>
+        'redis 127.0.0.1:' . $slow->port . '; redis_timeout 8s;'
+        . ' node_lease 20s;')->start;
+
+    my $come = sub {
+        my ($version) = @_;
+        my $client = $s->dialogue->socket(version => $version, auto => 1);
+
+        $client->send('CONNECT', client => 'd1', user => "shop/lea$version",
+                      clean => 1, keepalive => 60);
+        return $client;
+    };
+
+    ok(wait_for(sub {
+           my $code = eval { $come->(5)->expect('CONNACK')->{code} } // 1;
+           $code == 0;
+       }, 15), 'a node with two workers') for 1, 2;
+    sleep 1;
+
+    for my $version (5, 4) {
+        my ($one, $other) = $s->workers;
+        my $claim = sub { entry("lea$version", 'd1')->{claim} // 0 };
+        my $was   = $claim->();
+
+        # each worker has one of the two
+        $slow->hold;
+        kill 'STOP', $other;
+        my $first = $come->($version);
+        ok(wait_for(sub { $claim->() > $was }), 'the first has claimed');
+        $was = $claim->();
+
+        kill 'STOP', $one;
+        kill 'CONT', $other;
+        $slow->pace(0);
+        my $second = $come->($version);
+        is(eval { $second->expect('CONNACK')->{code} }, 0,
+           '... the second is served');
+        cmp_ok($claim->(), '>', $was, '... which came after it');
+
+        kill 'CONT', $one;
+        is(eval { $first->expect('CONNACK')->{code} }, 0,
+           "... then the first, MQTT $version");
+        my $end = $first->poll(3);
+        is($version == 5 ? $end && "$end->{type} $end->{code}" : $end,
+           $version == 5 ? 'DISCONNECT 142' : undef, '... taken over');
+        ok(wait_for(sub { $first->read_some(0.1); $first->closed }),
+           '... and ended');
+
+        is("@{$second->subscribe('shop/inbox')->{codes}}", 1,
+           'the second stays');
+        $t[2]->push("users/lea$version", 'u');
+        is(payloads($second, 1), 'u', '... and gets its messages');
+    }
+
+    $s->stop;
+    $slow->stop;
+}
+
 done_testing();

@@ -287,7 +287,7 @@ ngx_push_claiming_held(ngx_push_claiming_t *cl, redisReply *reply)
 
         /* claimed by somebody else since we asked for it */
 
-        ngx_push_claiming_end(cl, NGX_PUSH_BUSY);
+        ngx_push_claiming_end(cl, NGX_DECLINED);
         return;
     }
 
@@ -465,7 +465,7 @@ ngx_push_claiming_taken(ngx_push_claiming_t *cl, ngx_str_t *entry)
 
     if (rc != NGX_OK) {
         ngx_push_redis_void(op->product, &op->user, &op->device);
-        return rc == NGX_DECLINED ? NGX_PUSH_BUSY : rc;
+        return rc;
     }
 
     if (op->newer) {
