@@ -262,7 +262,7 @@ $(BUILD)/tsan/journal_test: t/unit/journal_test.c \
 	    $(call libs,t/unit/journal_test.c) -lcmocka -lpthread
 
 tsan: $(BUILD)/tsan/journal_test
-	@TSAN_OPTIONS="halt_on_error=1 report_thread_leaks=0" util/unit $^
+	@TSAN_OPTIONS=halt_on_error=1 util/unit $^
 
 fuzz: $(addprefix $(BUILD)/fuzz/,$(FUZZ))
 	@FUZZ_TIME=$(FUZZ_TIME) util/fuzz $^

@@ -1,5 +1,5 @@
 /* link: ngx_push_journal_buffer.c ngx_push_journal_thread.c ngx_push_journal_spill.c */
-/* libs: -lmariadb -Wl,--wrap=pthread_mutex_unlock */
+/* libs: -lmariadb -Wl,--wrap=pthread_mutex_unlock -Wl,--wrap=pthread_clockjoin_np */
 
 /*
  * The journal without nginx and without MySQL: the event loop's side and the
@@ -22,6 +22,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#else
+#define __lsan_disable()
+#define __lsan_enable()
+#endif
 
 
 #define ROWS     20000
@@ -99,6 +106,26 @@ __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
 }
 
 
+/* As ThreadSanitizer knows it; it would take the thread for one that runs. */
+
+int
+__wrap_pthread_clockjoin_np(pthread_t thread, void **value, clockid_t clock,
+    const struct timespec *until)
+{
+    int64_t          left;
+    struct timespec  ts;
+
+    left = until->tv_sec * 1000LL + until->tv_nsec / 1000000
+           - ngx_push_journal_clock();
+    left = ngx_push_journal_wall() + (left > 0 ? left : 0);
+
+    ts.tv_sec = left / 1000;
+    ts.tv_nsec = left % 1000 * 1000000;
+
+    return pthread_timedjoin_np(thread, value, &ts);
+}
+
+
 /* A turn of the event loop. */
 
 static void
@@ -132,6 +159,7 @@ struct ngx_push_journal_db_s {
 
 static int       db_down;              /* per cent of the calls that fail */
 static int       db_hangs;             /* until its socket is shut down */
+static int       db_deaf;              /* whatever is done to it */
 static unsigned  db_takes;             /* us for a row, at most */
 static uint8_t   db_rows[2][ROWS];     /* how often each came */
 static uint64_t  db_broken;
@@ -225,6 +253,10 @@ ngx_push_journal_db_write(ngx_push_journal_db_t *db, u_char *data,
         if (__atomic_load_n(&db_hangs, __ATOMIC_RELAXED)) {
             while (read(db->pair[0], &c, 1) > 0) { /* void */ }
             return NGX_ERROR;
+        }
+
+        while (__atomic_load_n(&db_deaf, __ATOMIC_RELAXED)) {
+            usleep(10000);
         }
 
         if (rand() % 50 == 0 && db_fails()) {
@@ -520,6 +552,45 @@ the_end_does_not_wait(void **state)
 }
 
 
+/* A thread that does not end: what it was given goes to a file. */
+
+static void
+the_end_does_without_the_thread(void **state)
+{
+    int64_t     start;
+    ngx_uint_t  i;
+
+    /* the process would end now, with all that the thread may still use */
+
+    __lsan_disable();
+
+    db_deaf = 1;
+    journal_begin();
+
+    for (i = 1; i <= HELD; i++) {
+        journal_row(i, i % 300);
+        test_turn();
+    }
+
+    start = ngx_push_journal_clock();
+    assert_null(ngx_push_journal_end(&test_cycle));
+    assert_true(ngx_push_journal_clock() - start < 9000);
+    assert_true(files(".spill") > 0);
+
+    /* it comes back all the same, and finds nothing to do */
+
+    __atomic_store_n(&db_deaf, 0, __ATOMIC_RELAXED);
+    assert_int_equal(pthread_join(j.w->thread, NULL), 0);
+    assert_null(j.w->head);
+
+    __lsan_enable();
+
+    memset(db_rows, 0, sizeof(db_rows));
+    journal_read_back();
+    assert_int_equal(journal_missing(HELD), 0);
+}
+
+
 /* Rows that come while the thread is busy, and then nothing but the end. */
 
 static void
@@ -627,6 +698,8 @@ main(void)
         cmocka_unit_test_setup_teardown(nothing_is_lost_in_trouble, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_end_does_not_wait, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_end_does_without_the_thread, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_end_forgets_nothing, setup,
                                         teardown),
