@@ -79,7 +79,7 @@ judge_double(message_t *m)
 
 
 void
-judge_loss(double seconds)
+judge_loss(double seconds, double told)
 {
     uint32_t    i, n;
     device_t   *d;
@@ -100,7 +100,7 @@ judge_loss(double seconds)
             d = &devices[i];
 
             if (d->got[n] || !meant(d, m)
-                || (m->outcome == OK && m->answered < now - 1
+                || (m->outcome == OK && m->answered < now - told
                     && d->state == BOUND && d->since < m->sent))
             {
                 continue;

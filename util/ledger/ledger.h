@@ -247,11 +247,11 @@ uint64_t judge_missing(void);          /* deliveries that are owed now */
 /*
  * The store has lost what was answered in the last so many seconds.  What a
  * device has not got by now is waived, unless it was connected all the time
- * since before the message was sent, and the answer is a second old: then it
- * must have been on its way already.
+ * since before the message was sent, and the answer is "told" seconds old:
+ * then it must have been on its way already.
  */
 
-void judge_loss(double seconds);
+void judge_loss(double seconds, double told);
 void judge_double(message_t *m);       /* has come under a second id */
 int judge(void);                       /* prints; 0: the ledger holds */
 

@@ -106,8 +106,9 @@ static const char  help[] =
 "  --seed=N          --record=FILE      random numbers; the whole ledger\n"
 "  --interactive     say \"ready\" and \"published\", then wait for a line\n"
 "                    before coming to rest, and for the end of stdin after;\n"
-"                    \"lost SECONDS\" says that the store has just lost what\n"
-"                    was answered in this time\n";
+"                    \"lost SECONDS TOLD\" says that the store has just lost\n"
+"                    what was answered in this time; who was connected must\n"
+"                    have it all the same if that is longer ago than TOLD\n";
 
 
 double
@@ -206,6 +207,7 @@ static void
 read_stdin(void)
 {
     char           *line, *end;
+    double          seconds, on_way;
     ssize_t         n;
     static char     buf[256];
     static size_t   len;
@@ -224,7 +226,9 @@ read_stdin(void)
     for (line = buf; (end = strchr(line, '\n')) != NULL; line = end + 1) {
 
         if (strncmp(line, "lost ", 5) == 0) {
-            judge_loss(atof(line + 5));
+            if (sscanf(line + 5, "%lf %lf", &seconds, &on_way) == 2) {
+                judge_loss(seconds, on_way);
+            }
 
         } else if (told == 0) {
             told = 1;

@@ -124,11 +124,13 @@ sub trouble {
 }
 
 # Says that the store has just lost what was answered in the last so many
-# seconds; by default all that it had.
+# seconds; by default all that it had.  Who was connected must have got it, if
+# that was more than a second ago, or so many seconds: with a bus that is lost
+# as well.
 sub lost {
-    my ($self, $seconds) = @_;
+    my ($self, $seconds, $told) = @_;
 
-    print { $self->{in} } 'lost ', $seconds // 1e9, "\n";
+    print { $self->{in} } join(' ', 'lost', $seconds // 1e9, $told // 1), "\n";
     $self->{in}->flush;
 }
 
