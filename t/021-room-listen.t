@@ -14,13 +14,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 10;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # The option of the sockets of a port, as the only worker has them: looked at
 # through descriptors of our own for them.

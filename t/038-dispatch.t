@@ -12,13 +12,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 67;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # a host that only dispatches has no push { } and no room
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # How often each address is answered at all, and which of them came first and
 # how many there were of how many, as text, in so many requests.

@@ -14,13 +14,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 20;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none') if !defined $block->push;
-    $block->set_value(room => 'none') if !defined $block->room;
-});
+own_servers();
 
 # One HTTP connection to each worker, so that each of them publishes.
 sub publishers {

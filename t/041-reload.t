@@ -14,13 +14,7 @@ use Time::HiRes ();
 repeat_each(1);
 plan tests => repeat_each() * 28;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # A configuration that is refused: says why, and everything goes on.
 sub refused {

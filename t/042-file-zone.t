@@ -15,13 +15,7 @@ embedded_only('what is in a zone with a file');
 repeat_each(1);
 plan tests => repeat_each() * 28;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 my @files;
 my $owner = $$;

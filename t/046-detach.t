@@ -17,13 +17,7 @@ use Time::HiRes ();
 repeat_each(1);
 plan tests => repeat_each() * 20;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 our $LOG = 'access_log {{dir}}/logs/push.log push;';
 

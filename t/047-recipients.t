@@ -13,13 +13,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 6;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 sub server {
     return Push::Server->new(

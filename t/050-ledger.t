@@ -15,13 +15,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 2;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # the scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # what the master says of a worker that we killed
 allow_alert(qr/worker process \d+ exited on signal 9/);

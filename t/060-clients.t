@@ -15,13 +15,7 @@ use Time::HiRes ();
 repeat_each(1);
 plan tests => repeat_each() * 18;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 my %command = (
     paho   => ['/usr/bin/python3', 't/clients/paho_client.py'],

@@ -13,13 +13,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 12;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 my $FORMAT = 'log_format push "$push_product|$push_user|$push_device|'
              . '$push_protocol|$push_reason|$push_messages_in|'

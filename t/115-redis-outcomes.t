@@ -18,13 +18,7 @@ plan tests => repeat_each() * 20;
 # a worker is killed
 allow_alert(qr/exited on signal 9/);
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # (a Redis, a server of one worker at it that answers)
 sub start {

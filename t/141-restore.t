@@ -27,12 +27,7 @@ BEGIN {
 repeat_each(1);
 plan tests => repeat_each() * 26;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 our ($db, $redis, $cluster);
 

@@ -15,13 +15,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 16;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each run has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # The end of what push-bench says: its verdict, or what went wrong.
 sub bench {

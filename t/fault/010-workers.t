@@ -11,13 +11,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 12;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has a server of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # what the master says of a worker that was killed
 allow_alert(qr/worker process \d+ exited on signal 9/);

@@ -14,13 +14,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 8;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    # each scenario has servers of its own
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # what a master says of a worker that was killed
 allow_alert(qr/worker process \d+ exited on signal 9/);

@@ -13,12 +13,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 14;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 no_shuffle();
 run_tests();

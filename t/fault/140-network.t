@@ -20,12 +20,7 @@ plan(skip_all => 'needs root and network namespaces')
 repeat_each(1);
 plan tests => repeat_each() * 6;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 sub cluster {
     my $r = Push::Redis->new(bind => '0.0.0.0')->start;

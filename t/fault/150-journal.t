@@ -16,12 +16,7 @@ use Test::Nginx::Socket;
 repeat_each(1);
 plan tests => repeat_each() * 10;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 # Every message that was answered "ok" is in the journal, within a minute.
 sub lacks {

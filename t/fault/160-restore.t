@@ -16,12 +16,7 @@ use Time::HiRes qw(sleep time);
 repeat_each(1);
 plan tests => repeat_each() * 8;
 
-add_block_preprocessor(sub {
-    my ($block) = @_;
-
-    $block->set_value(push => 'none');
-    $block->set_value(room => 'none');
-});
+own_servers();
 
 our ($redis, $db, $cluster);
 my $n = 0;

@@ -48,7 +48,7 @@ use IO::Socket::UNIX;
 use Test::More ();
 
 our @EXPORT = qw(allow_alert api_key token mqtt_port http_port mqtts_port
-                 test_dir certificate embedded embedded_only);
+                 test_dir certificate embedded embedded_only own_servers);
 
 our $API_KEY = 'test-api-key';
 our $SECRET  = 'test-secret-test-secret-test-secret';
@@ -207,6 +207,17 @@ sub with_store {
 
     $text =~ s/^(\s*push\s*\{)/"$1 " . ($conf \/\/ store_conf())/me;
     return $text;
+}
+
+# The suite starts its servers itself: the one of a block has no part of ours,
+# unless the block says otherwise.
+sub own_servers {
+    Test::Nginx::Socket::add_block_preprocessor(sub {
+        my ($block) = @_;
+
+        $block->set_value(push => 'none') if !defined $block->push;
+        $block->set_value(room => 'none') if !defined $block->room;
+    });
 }
 
 sub allow_alert { push @allowed, @_ }
