@@ -37,13 +37,14 @@ sub device {
                                       props => $props, %opt));
 }
 
+# What the register says of a device; all empty where it has nothing.
 sub entry {
     my ($user, $device) = @_;
-    my $v = $r->command('HGET', "np:{shop:$user}d", $device) // return {};
+    my $v = $r->command('HGET', "np:{shop:$user}d", $device) // '';
     my %e;
 
     @e{qw(node epoch claim state since inc sent acked rest)}
-        = split / /, $v, 9;
+        = (split(/ /, $v, 9), ('') x 9);
     return \%e;
 }
 
@@ -454,7 +455,7 @@ allow_alert('exited on signal 9');
 
     for my $version (5, 4) {
         my ($one, $other) = $s->workers;
-        my $claim = sub { entry("lea$version", 'd1')->{claim} // 0 };
+        my $claim = sub { entry("lea$version", 'd1')->{claim} || 0 };
         my $was   = $claim->();
 
         # each worker has one of the two

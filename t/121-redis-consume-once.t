@@ -178,6 +178,32 @@ sub known {
 }
 
 
+# --- one with a small window, connected all the time
+
+{
+    my $a = bound(1, 'eve/a');
+    my $b = bound(2, 'eve/b', props => { receive_maximum => 1 });
+
+    send_to(3, 'eve', map { "m$_" } 1 .. 20);
+
+    my @p = take($a, 20);
+    my ($q) = take($b, 1);
+
+    $a->puback($_->{id}) for @p;
+    known('eve', 20);
+
+    # its node hears of it when it writes that
+    $b->puback($q->{id});
+    my ($next) = take($b, 1);
+    sleep 1;
+    $b->puback($next->{id});
+    is(comes($b), '', 'one that was behind: after an acknowledgement or two of'
+       . ' its own nothing of what the other has acknowledged');
+    send_to(3, 'eve', 'new');
+    is(payloads(take($b, 1)), 'new', '... but what comes next');
+}
+
+
 # --- acknowledged by a device that leaves at once, and one whose node dies
 
 allow_alert('exited on signal 9');
