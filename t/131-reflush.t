@@ -205,6 +205,7 @@ for my $round ('the worker that does it', 'two, one after the other') {
     my $from = time;
 
     $k->until('its end', sub { $look->(); !of_k('reflush_running') }, 30);
+    $look->();
     cmp_ok(time - $from, '>', $left / 40 * 0.6,
            '... it goes on from there, at its rate');
     is($jumps // 0, 0, '... what remains only falls');
