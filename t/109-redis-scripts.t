@@ -280,4 +280,49 @@ is(numbers(load_page('p', $inc, 148)), '149 150', 'reading goes on');
 $r->set('maxmemory', '0');
 is(save('m', 'x', 100, 1000, 10)->[1], 1, 'with memory again it is saved');
 
+# --- cursors
+
+# of {c}: device d1, claim 1, in $state since $since, with $acked of $inc
+sub cursor {
+    my ($inc, $acked, $state, $since) = @_;
+    return script('cursor', ['{c}d', '{c}q'], 'd1', 'n1', 'ff', 1,
+                  $state // 'o', $since // 5, $inc, $acked, $acked, 'rest', 0,
+                  1000);
+}
+
+sub calls {
+    my @calls = $r->command('INFO', 'commandstats')
+                =~ /^cmdstat_(?!info)\w+:calls=(\d+)/mg;
+    my $sum = 0;
+    $sum += $_ for @calls;
+    return $sum;
+}
+
+my $idle = 'n1 ff 1 o 5 1 0 0 rest';
+
+$r->command('HSET', '{c}d', 'd1', $idle);
+$inc = save('c', 'm1', 100, 1000, 3, 'HVALS')->[0];
+my $before = calls();
+is_deeply(cursor($inc, 1), [1, 1, $inc, 1, 1, 0], 'a message is acknowledged');
+cmp_ok(calls() - $before, '<=', 6, '... in five commands and the script');
+is($r->command('HGET', '{c}d', 'd1'), $idle, '... by an entry as before');
+is_deeply($r->command('HMGET', '{c}q', 1, 'a', 'f'), [undef, 1, 2],
+          '... and has ended');
+is($r->command('TTL', '{c}q'), 60, '... and the log is on its way');
+is($r->command('TTL', '{c}d'), -1, '... the device is not');
+
+save('c', "m$_", 100, 1000, 3) for 2 .. 3;
+cursor($inc, 2);
+is($r->command('HGET', '{c}d', 'd1'), "n1 ff 1 o 5 $inc 2 2 rest",
+   'where a device stands is kept while something waits');
+cursor($inc, 1);
+is($r->command('HGET', '{c}d', 'd1'), "n1 ff 1 o 5 $inc 2 2 rest",
+   '... and does not go back');
+cursor($inc, 3, 'l', time);
+is($r->command('TTL', '{c}d'), 1000, 'when it has gone it is kept a while');
+cursor($inc, 3);
+is($r->command('TTL', '{c}d'), -1, '... for good when it is back');
+cursor($inc, 3, 'x', time - 1001);
+is($r->command('EXISTS', '{c}d'), 0, 'one that left too long ago is forgotten');
+
 done_testing();
