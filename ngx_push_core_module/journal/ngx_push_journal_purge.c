@@ -64,6 +64,23 @@ static void ngx_push_journal_purge_number(ngx_push_journal_args_t *args,
     uint64_t value);
 
 
+/* Users, and of each inbox: may messages go, may acknowledgements? */
+
+static const char  ngx_push_journal_purge_look[] =
+    "SELECT user, incarnation, everyone, "
+
+    "EXISTS (SELECT 1 FROM ngx_push_message m WHERE m.product = a.product"
+    " AND m.kind = 0 AND m.name = a.user AND m.incarnation = a.incarnation"
+    " AND m.seq <= a.everyone AND m.created < ?), "
+
+    "updated < ? AND (gone = 1 OR updated < ? OR EXISTS (SELECT 1"
+    " FROM ngx_push_ack n WHERE n.product = a.product AND n.user = a.user"
+    " AND n.incarnation > a.incarnation AND n.device = a.device)) "
+
+    "FROM ngx_push_ack a WHERE product = ? AND user > ?"
+    " ORDER BY user, incarnation LIMIT ?";
+
+
 /* Nothing may stay open: what a look has locked, a change of a table awaits. */
 
 ngx_int_t
@@ -242,21 +259,8 @@ ngx_push_journal_purge_page(ngx_push_journal_db_t *db,
     ngx_push_journal_purge_bytes(&args, db->user, db->user_len);
     ngx_push_journal_purge_number(&args, NGX_PUSH_JOURNAL_WALK);
 
-    stmt = ngx_push_journal_purge_stmt(db, "SELECT user, incarnation, "
-                                       "everyone, EXISTS (SELECT 1 FROM "
-                                       "ngx_push_message m WHERE m.product = "
-                                       "a.product AND m.kind = 0 AND m.name = "
-                                       "a.user AND m.incarnation = "
-                                       "a.incarnation AND m.seq <= a.everyone "
-                                       "AND m.created < ?), updated < ? AND "
-                                       "(gone = 1 OR updated < ? OR EXISTS "
-                                       "(SELECT 1 FROM ngx_push_ack n WHERE "
-                                       "n.product = a.product AND n.user = "
-                                       "a.user AND n.incarnation > "
-                                       "a.incarnation AND n.device = "
-                                       "a.device)) FROM ngx_push_ack a WHERE "
-                                       "product = ? AND user > ? ORDER BY "
-                                       "user, incarnation LIMIT ?", &args);
+    stmt = ngx_push_journal_purge_stmt(db, ngx_push_journal_purge_look, &args);
+
     if (stmt == NULL) {
         return NGX_ERROR;
     }
