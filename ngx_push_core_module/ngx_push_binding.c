@@ -11,41 +11,10 @@
 #include "ngx_push_binding.h"
 
 
-static ngx_push_session_t *ngx_push_binding_lock(ngx_push_handle_t session);
 static ngx_int_t ngx_push_binding_read(ngx_push_session_t *s,
     ngx_push_sub_t *sub, ngx_push_binding_t *b);
 static ngx_int_t ngx_push_channel_read(ngx_push_log_t *log,
     ngx_push_channel_t *channel);
-
-
-/* NULL: gone, and nothing is locked. */
-
-static ngx_push_session_t *
-ngx_push_binding_lock(ngx_push_handle_t session)
-{
-    ngx_int_t            shard;
-    ngx_push_session_t  *s;
-
-    shard = ngx_push_owner(session.index, NGX_PUSH_SESSION);
-
-    if (shard == NGX_ERROR) {
-        return NULL;
-    }
-
-    (void) ngx_push_begin_shard(shard);
-
-    if (ngx_push_owner(session.index, NGX_PUSH_SESSION) == shard) {
-        s = ngx_push_lookup(session, NGX_PUSH_SESSION);
-
-        if (s) {
-            return s;
-        }
-    }
-
-    ngx_push_end();
-
-    return NULL;
-}
 
 
 ngx_int_t
@@ -57,7 +26,7 @@ ngx_push_session_binding(ngx_push_handle_t session, ngx_uint_t n,
     ngx_push_sub_t      *sub;
     ngx_push_session_t  *s;
 
-    s = ngx_push_binding_lock(session);
+    s = ngx_push_session_by_handle(session);
 
     if (s == NULL) {
         return NGX_DECLINED;
@@ -175,7 +144,7 @@ ngx_push_session_tell(ngx_push_handle_t session)
     ngx_push_mail_t      mail;
     ngx_push_session_t  *s;
 
-    s = ngx_push_binding_lock(session);
+    s = ngx_push_session_by_handle(session);
 
     if (s == NULL) {
         return;

@@ -25,8 +25,6 @@ typedef struct {
 
 static ngx_push_moved_t *ngx_push_moved_new(void);
 static void ngx_push_moved_handler(ngx_event_t *ev);
-static ngx_push_session_t *ngx_push_session_by_handle(
-    ngx_push_handle_t session);
 static void ngx_push_session_names(ngx_push_claim_t *claim,
     ngx_push_product_t *product, ngx_str_t *user, ngx_str_t *device);
 
@@ -188,36 +186,6 @@ ngx_uint_t
 ngx_push_moved_count(void)
 {
     return ngx_push_moved_head - ngx_push_moved_tail;
-}
-
-
-/* Locks its shard; NULL, with nothing locked: it is gone. */
-
-static ngx_push_session_t *
-ngx_push_session_by_handle(ngx_push_handle_t session)
-{
-    ngx_int_t            shard;
-    ngx_push_session_t  *s;
-
-    shard = ngx_push_owner(session.index, NGX_PUSH_SESSION);
-
-    if (shard == NGX_ERROR) {
-        return NULL;
-    }
-
-    (void) ngx_push_begin_shard(shard);
-
-    if (ngx_push_owner(session.index, NGX_PUSH_SESSION) == shard) {
-        s = ngx_push_lookup(session, NGX_PUSH_SESSION);
-
-        if (s) {
-            return s;
-        }
-    }
-
-    ngx_push_end();
-
-    return NULL;
 }
 
 

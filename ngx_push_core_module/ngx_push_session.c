@@ -104,6 +104,34 @@ ngx_push_session_lock(ngx_push_conn_t *conn, ngx_push_shard_t **sh)
 
 
 ngx_push_session_t *
+ngx_push_session_by_handle(ngx_push_handle_t session)
+{
+    ngx_int_t            shard;
+    ngx_push_session_t  *s;
+
+    shard = ngx_push_owner(session.index, NGX_PUSH_SESSION);
+
+    if (shard == NGX_ERROR) {
+        return NULL;
+    }
+
+    (void) ngx_push_begin_shard(shard);
+
+    if (ngx_push_owner(session.index, NGX_PUSH_SESSION) == shard) {
+        s = ngx_push_lookup(session, NGX_PUSH_SESSION);
+
+        if (s) {
+            return s;
+        }
+    }
+
+    ngx_push_end();
+
+    return NULL;
+}
+
+
+ngx_push_session_t *
 ngx_push_session_find(ngx_push_shard_t *sh, uint64_t user_hash,
     ngx_push_claim_t *claim)
 {

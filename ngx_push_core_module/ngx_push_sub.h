@@ -55,6 +55,10 @@ ngx_int_t ngx_push_session_unpack(ngx_push_shard_t *sh,
 ngx_push_session_t *ngx_push_session_lock(ngx_push_conn_t *conn,
     ngx_push_shard_t **sh);
 
+/* Locks the session's shard.  NULL, with nothing locked: it is gone. */
+
+ngx_push_session_t *ngx_push_session_by_handle(ngx_push_handle_t session);
+
 /* Is the session, found without its lock, this connection's right now? */
 
 #define ngx_push_session_mine(s)                                              \

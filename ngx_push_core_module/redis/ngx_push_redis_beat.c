@@ -524,26 +524,12 @@ ngx_push_beat_ended(ngx_push_beat_t *b)
 static void
 ngx_push_beat_forget(ngx_push_zone_node_t *node, ngx_uint_t i)
 {
-    u_char                  buf[NGX_PUSH_REDIS_KEY];
-    ngx_str_t               key;
-    const char             *argv[2];
-    size_t                  lens[2];
-    ngx_push_redis_call_t   call;
+    u_char     buf[NGX_PUSH_REDIS_KEY];
+    ngx_str_t  key;
 
     ngx_push_bus_key(buf, &key, node->name, node->len);
 
-    argv[0] = "UNLINK";
-    lens[0] = 6;
-    argv[1] = (char *) key.data;
-    lens[1] = key.len;
-
-    ngx_memzero(&call, sizeof(ngx_push_redis_call_t));
-    call.key = &key;
-    call.argc = 2;
-    call.argv = argv;
-    call.argvlen = lens;
-
-    (void) ngx_push_redis_call(&call);
+    (void) ngx_push_bus_command("UNLINK", &key, NULL, NULL, NULL);
 
     ngx_push_nodes->hash[i] = 0;
     ngx_push_nodes->overflow = 0;
@@ -588,11 +574,8 @@ ngx_push_beat_checks(void)
 static void
 ngx_push_beat_expire(void)
 {
-    u_char                  buf[NGX_PUSH_REDIS_KEY];
-    ngx_str_t               key;
-    const char             *argv[3];
-    size_t                  lens[3];
-    ngx_push_redis_call_t   call;
+    u_char     buf[NGX_PUSH_REDIS_KEY];
+    ngx_str_t  key;
 
     if (ngx_time() - ngx_push_beat_expired < NGX_PUSH_BEAT_EXPIRE) {
         return;
@@ -603,21 +586,7 @@ ngx_push_beat_expire(void)
     ngx_push_bus_key(buf, &key, ngx_push_node_name.data,
                      ngx_push_node_name.len);
 
-    argv[0] = "EXPIRE";
-    lens[0] = 6;
-    argv[1] = (char *) key.data;
-    lens[1] = key.len;
-    argv[2] = "3600";
-    lens[2] = 4;
-
-    ngx_memzero(&call, sizeof(ngx_push_redis_call_t));
-    call.key = &key;
-    call.argc = 3;
-    call.argv = argv;
-    call.argvlen = lens;
-    call.urgent = 1;
-
-    (void) ngx_push_redis_call(&call);
+    (void) ngx_push_bus_command("EXPIRE", &key, "3600", NULL, NULL);
 }
 
 

@@ -41,6 +41,11 @@ uint64_t ngx_push_node_age(void);
 
 void ngx_push_bus_event(ngx_event_t *ev, ngx_event_handler_pt handler);
 
+/* A command on a key, with one argument or NULL; never refused as too many. */
+
+ngx_int_t ngx_push_bus_command(const char *command, ngx_str_t *key,
+    const char *arg, ngx_push_redis_pt handler, void *data);
+
 /* The entry of a node, or NULL. */
 
 ngx_push_zone_node_t *ngx_push_node_find(u_char *name, size_t len);

@@ -127,6 +127,37 @@ ngx_push_bus_event(ngx_event_t *ev, ngx_event_handler_pt handler)
 }
 
 
+ngx_int_t
+ngx_push_bus_command(const char *command, ngx_str_t *key, const char *arg,
+    ngx_push_redis_pt handler, void *data)
+{
+    const char             *argv[3];
+    size_t                  lens[3];
+    ngx_push_redis_call_t   call;
+
+    argv[0] = command;
+    lens[0] = ngx_strlen(command);
+    argv[1] = (char *) key->data;
+    lens[1] = key->len;
+
+    if (arg) {
+        argv[2] = arg;
+        lens[2] = ngx_strlen(arg);
+    }
+
+    ngx_memzero(&call, sizeof(ngx_push_redis_call_t));
+    call.key = key;
+    call.argc = arg ? 3 : 2;
+    call.argv = argv;
+    call.argvlen = lens;
+    call.handler = handler;
+    call.data = data;
+    call.urgent = 1;
+
+    return ngx_push_redis_call(&call);
+}
+
+
 ngx_uint_t
 ngx_push_role_mine(void)
 {

@@ -55,7 +55,6 @@ static void ngx_push_redis_replayed(ngx_push_saving_t *s, redisReply *reply);
 static void ngx_push_redis_save_tell(ngx_push_saving_t *s, redisReply *who);
 static void ngx_push_redis_reached(ngx_push_saving_t *s);
 static void ngx_push_redis_save_journal(ngx_push_saving_t *s);
-static ngx_uint_t ngx_push_redis_limit(ngx_push_target_t *t);
 
 
 ngx_push_redis_script_t  ngx_push_redis_save_script = {
@@ -241,7 +240,7 @@ ngx_push_redis_save_send(ngx_push_saving_t *s)
     ngx_push_save_arg(&a, s->blob.data, op->ttl ? s->blob.len : 0);
     ngx_push_save_num(&a, op->ttl);
     ngx_push_save_num(&a, s->created);
-    ngx_push_save_num(&a, ngx_push_redis_limit(&op->target));
+    ngx_push_save_num(&a, ngx_push_log_limit(&op->target));
     ngx_push_save_arg(&a, how, ngx_strlen(how));
 
     if (op->key.len) {
@@ -513,24 +512,4 @@ ngx_push_redis_save_journal(ngx_push_saving_t *s)
     jm.blob = &s->blob;
 
     pcf->journal->saved(&jm);
-}
-
-
-static ngx_uint_t
-ngx_push_redis_limit(ngx_push_target_t *t)
-{
-    switch (t->kind) {
-
-    case NGX_PUSH_INBOX:
-        return t->product->inbox_limit;
-
-    case NGX_PUSH_GROUP:
-        return t->product->group_limit;
-
-    case NGX_PUSH_BROADCAST:
-        return t->product->broadcast_limit;
-
-    default:
-        return t->product->uplink_limit;
-    }
 }

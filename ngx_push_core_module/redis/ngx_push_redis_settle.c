@@ -190,12 +190,9 @@ ngx_push_asked(void *data, ngx_int_t rc)
 ngx_int_t
 ngx_push_era_same(ngx_push_bus_done_pt done, void *data)
 {
-    u_char                  buf[NGX_PUSH_REDIS_KEY];
-    ngx_str_t               key;
-    const char             *argv[2];
-    size_t                  lens[2];
-    ngx_push_era_t         *e;
-    ngx_push_redis_call_t   call;
+    u_char           buf[NGX_PUSH_REDIS_KEY];
+    ngx_str_t        key;
+    ngx_push_era_t  *e;
 
     if (ngx_push_nodes->era[0] == '\0') {
 
@@ -215,21 +212,9 @@ ngx_push_era_same(ngx_push_bus_done_pt done, void *data)
 
     ngx_push_era_key(buf, &key);
 
-    argv[0] = "GET";
-    lens[0] = 3;
-    argv[1] = (char *) key.data;
-    lens[1] = key.len;
-
-    ngx_memzero(&call, sizeof(ngx_push_redis_call_t));
-    call.key = &key;
-    call.argc = 2;
-    call.argv = argv;
-    call.argvlen = lens;
-    call.handler = ngx_push_era_answer;
-    call.data = e;
-    call.urgent = 1;               /* half of it is done */
-
-    if (ngx_push_redis_call(&call) == NGX_AGAIN) {
+    if (ngx_push_bus_command("GET", &key, NULL, ngx_push_era_answer, e)
+        == NGX_AGAIN)
+    {
         return NGX_AGAIN;
     }
 

@@ -19,6 +19,7 @@ package Push::Redis;
 
 use strict;
 use warnings;
+use parent 'Push::Waits';
 
 use File::Path qw(make_path);
 use File::Temp qw(tempdir);
@@ -155,20 +156,6 @@ sub answers {
 
     die "$self->{name} ended:\n" . $self->last_log if !$self->alive;
     return eval { $self->client->command('PING') eq 'PONG' };
-}
-
-# Waits until the code returns something true, and returns that.
-sub until {
-    my ($self, $what, $code, $seconds) = @_;
-    my $end = time + ($seconds // $self->{wait});
-
-    for (;;) {
-        my $value = $code->();
-
-        return $value if $value;
-        die "$self->{name}: waited in vain for $what\n" if time > $end;
-        sleep 0.02;
-    }
 }
 
 sub alive {

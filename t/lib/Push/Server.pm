@@ -21,6 +21,7 @@ package Push::Server;
 
 use strict;
 use warnings;
+use parent 'Push::Waits';
 
 use File::Path qw(make_path);
 use Push::Dialogue;
@@ -204,20 +205,6 @@ sub start {
     }) if !defined $self->{conf} || $self->{conf} =~ /\{\{http\}\}/;
 
     return $self;
-}
-
-# Waits until the code returns something true, and returns that.
-sub until {
-    my ($self, $what, $code, $seconds) = @_;
-    my $end = time + ($seconds // $self->{wait});
-
-    for (;;) {
-        my $value = $code->();
-
-        return $value if $value;
-        die "$self->{name}: waited in vain for $what\n" if time > $end;
-        sleep 0.02;
-    }
 }
 
 sub master {
