@@ -10,6 +10,9 @@
  * are noticed that no command has an error for: a Redis that came back empty
  * or older, a node that has gone or is back.
  *
+ * A loss is noted first and the answer that told of it only then: the worker
+ * that takes over from one that died in between is told again.
+ *
  * Order matters where a node comes back: "alive" is set before its CHECK is
  * sent, so that what was saved while we took it for dead, and was not told,
  * was saved before the CHECK.
@@ -303,9 +306,9 @@ ngx_push_beat_lease(redisReply *reply, ngx_msec_t now)
         ngx_cpystrn(ngx_push_nodes->era, (u_char *) era->str, len + 1);
 
     } else if (ngx_strncmp(ngx_push_nodes->era, era->str, len + 1) != 0) {
-        ngx_cpystrn(ngx_push_nodes->era, (u_char *) era->str, len + 1);
-
         ngx_push_bus_doubt("Redis came back empty");
+
+        ngx_cpystrn(ngx_push_nodes->era, (u_char *) era->str, len + 1);
     }
 }
 
@@ -353,7 +356,6 @@ ngx_push_beat_held(redisReply *reply, ngx_msec_t now)
 
     ngx_push_nodes->lease = NGX_PUSH_LEASE_HELD;
     ngx_push_nodes->foreign_at = 0;
-    ngx_push_nodes->beat = strtoull(reply->element[3]->str, NULL, 10);
 
     how = reply->element[2]->str;
 
@@ -363,6 +365,8 @@ ngx_push_beat_held(redisReply *reply, ngx_msec_t now)
     } else if (ngx_strcmp(how, "lost") == 0) {
         ngx_push_bus_doubt("the lease was lost");
     }
+
+    ngx_push_nodes->beat = strtoull(reply->element[3]->str, NULL, 10);
 }
 
 
