@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use Push::Test;
 use Push::Cluster;
+use Push::Devices ();
 use Push::Redis;
 use Push::Redis::Slow;
 use Push::Server;
@@ -460,12 +461,12 @@ allow_alert('exited on signal 9');
 
         # each worker has one of the two
         $slow->hold;
-        kill 'STOP', $other;
+        Push::Devices::halt($other);
         my $first = $come->($version);
         ok(wait_for(sub { $claim->() > $was }), 'the first has claimed');
         $was = $claim->();
 
-        kill 'STOP', $one;
+        Push::Devices::halt($one);
         kill 'CONT', $other;
         $slow->pace(0);
         my $second = $come->($version);
