@@ -403,21 +403,23 @@ sub {
     my ($ca) = main::certificate();
     my $d = $s->dialogue;
 
+    # with an inbox of its own: a new device is sent what another had just now
     for my $v ('mqttv311', 'mqttv5') {
+        my $user = "alice-$v";
         my @of = ('-V', $v, '--cafile', $ca, '-u', 'any', '-t', 'shop/#',
                   '-i', $v);
         my $c = main::mosquitto_sub($s->mqtts_port, @of,
-                                    '-P', main::token('alice'));
+                                    '-P', main::token($user));
 
         main::eventually('it is bound', sub {
-            (main::device_of($s, 'alice', $v) // {})->{bound};
+            (main::device_of($s, $user, $v) // {})->{bound};
         });
-        $d->push('users/alice', "over TLS to $v");
+        $d->push("users/$user", "over TLS to $v");
         $t->say(main::line($c));
         main::finish($c);
 
-        for my $bad (main::token('alice', exp => time - 10),
-                     main::token('alice', aud => 'other'), 'rubbish')
+        for my $bad (main::token($user, exp => time - 10),
+                     main::token($user, aud => 'other'), 'rubbish')
         {
             my $c = main::spawn('sh', '-c', 'exec "$@" 2>&1', 'sh',
                                 'mosquitto_sub', '-h', 'localhost', '-p',
