@@ -23,6 +23,10 @@
 #include "ngx_push_conn.h"
 
 
+#define NGX_PUSH_BIND_BUCKETS   1021   /* by session; a prime, for indexes
+                                          have a common step */
+
+
 /* One that has no answer yet; in the order in which the zone learnt of them. */
 
 typedef struct {
@@ -45,6 +49,7 @@ typedef struct {
 } ngx_push_binding_op_t;
 
 
+static ngx_queue_t *ngx_push_bind_bucket(ngx_push_handle_t session);
 static ngx_push_conn_t *ngx_push_bind_conn(ngx_push_binding_op_t *b);
 static void ngx_push_bind_interested(void *data, ngx_int_t rc);
 static ngx_int_t ngx_push_bind_zone(ngx_push_binding_op_t *b,
@@ -62,7 +67,7 @@ static ngx_uint_t ngx_push_bind_drop(ngx_push_handle_t session,
 static void ngx_push_rebound(void *data, ngx_int_t rc);
 
 
-static ngx_queue_t  ngx_push_bindings;
+static ngx_queue_t  ngx_push_bindings[NGX_PUSH_BIND_BUCKETS];
 
 
 ngx_int_t
@@ -111,11 +116,7 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
         }
     }
 
-    if (ngx_push_bindings.next == NULL) {
-        ngx_queue_init(&ngx_push_bindings);
-    }
-
-    ngx_queue_insert_tail(&ngx_push_bindings, &b->queue);
+    ngx_queue_insert_tail(ngx_push_bind_bucket(b->session), &b->queue);
 
     if (b->channel == NULL) {
         rc = ngx_push_bind_zone(b, op->conn);
@@ -132,6 +133,23 @@ ngx_push_redis_subscribe(ngx_push_bind_t *op, ngx_push_done_pt done,
     }
 
     return rc;
+}
+
+
+/* Many may fail at once: each looks for others of its session alone. */
+
+static ngx_queue_t *
+ngx_push_bind_bucket(ngx_push_handle_t session)
+{
+    ngx_queue_t  *bucket;
+
+    bucket = &ngx_push_bindings[session.index % NGX_PUSH_BIND_BUCKETS];
+
+    if (bucket->next == NULL) {
+        ngx_queue_init(bucket);
+    }
+
+    return bucket;
 }
 
 
@@ -197,7 +215,7 @@ ngx_push_bind_zone(ngx_push_binding_op_t *b, ngx_push_conn_t *conn)
 
     b->made = 1;
     ngx_queue_remove(&b->queue);
-    ngx_queue_insert_tail(&ngx_push_bindings, &b->queue);
+    ngx_queue_insert_tail(ngx_push_bind_bucket(b->session), &b->queue);
 
     if (b->channel
         && ngx_push_redis_interest(b->channel, 1, ngx_push_bind_written, b)
@@ -269,17 +287,16 @@ ngx_push_bind_end(ngx_push_binding_op_t *b, ngx_int_t rc)
 static void
 ngx_push_bind_granted(ngx_push_binding_op_t *b)
 {
-    ngx_queue_t            *q;
+    ngx_queue_t            *q, *bucket;
     ngx_push_binding_op_t  *older;
 
     if (!b->made) {
         return;
     }
 
-    for (q = ngx_queue_prev(&b->queue);
-         q != ngx_queue_sentinel(&ngx_push_bindings);
-         q = ngx_queue_prev(q))
-    {
+    bucket = ngx_push_bind_bucket(b->session);
+
+    for (q = ngx_queue_prev(&b->queue); q != bucket; q = ngx_queue_prev(q)) {
         older = ngx_queue_data(q, ngx_push_binding_op_t, queue);
 
         if (older->made
@@ -296,7 +313,7 @@ ngx_push_bind_granted(ngx_push_binding_op_t *b)
 static void
 ngx_push_bind_failed(ngx_push_binding_op_t *b)
 {
-    ngx_queue_t            *q;
+    ngx_queue_t            *q, *bucket;
     ngx_push_conn_t        *conn;
     ngx_push_binding_op_t  *newer;
 
@@ -304,10 +321,9 @@ ngx_push_bind_failed(ngx_push_binding_op_t *b)
         return;
     }
 
-    for (q = ngx_queue_next(&b->queue);
-         q != ngx_queue_sentinel(&ngx_push_bindings);
-         q = ngx_queue_next(q))
-    {
+    bucket = ngx_push_bind_bucket(b->session);
+
+    for (q = ngx_queue_next(&b->queue); q != bucket; q = ngx_queue_next(q)) {
         newer = ngx_queue_data(q, ngx_push_binding_op_t, queue);
 
         if (newer->made
@@ -408,18 +424,13 @@ ngx_push_bind_drop(ngx_push_handle_t session, ngx_push_target_t *t,
     ngx_uint_t how)
 {
     ngx_uint_t              n;
-    ngx_queue_t            *q;
+    ngx_queue_t            *q, *bucket;
     ngx_push_binding_op_t  *b;
 
     n = 0;
+    bucket = ngx_push_bind_bucket(session);
 
-    if (ngx_push_bindings.next == NULL) {
-        return 0;
-    }
-
-    for (q = ngx_queue_head(&ngx_push_bindings);
-         q != ngx_queue_sentinel(&ngx_push_bindings);
-         q = ngx_queue_next(q))
+    for (q = ngx_queue_head(bucket); q != bucket; q = ngx_queue_next(q))
     {
         b = ngx_queue_data(q, ngx_push_binding_op_t, queue);
 
