@@ -347,7 +347,7 @@ sub points {
 
     my @said = $class->scenario(
         server => { env => ['NGX_PUSH_FAULT'], %{$opt{server} || {}} },
-        ledger => { churn => 2, wills => 20, seconds => 6, accept => 0.5,
+        ledger => { churn => 2, wills => 20, seconds => 6,
                     %{$opt{ledger} || {}} },
 
         # workers that are not given the variable live
